@@ -1,0 +1,64 @@
+"""Every exception that p2ptun raises on purpose.
+
+::
+
+    P2ptunError
+      ConfigError               the person who wrote the option or the file can mend it
+      LocalProtocolError        our caller broke the contract: a bug
+      RemoteProtocolError       the peer did: caught once, in node
+        MalformedPacket         the only thing a decode_* may raise, whatever the bytes
+        AuthenticationFailed    bad MAC, tag or key; says why to us, never to the peer
+      RendezvousError           the two sides could not be brought together
+      DeviceError               the kernel refused an interface, an address, a route or a socket
+        PrivilegeError          it refused because we lack a capability
+
+What a person will read is one sentence (`str(error)`) and, apart from it, what to do (`error.remedy`).
+"""
+
+from __future__ import annotations
+
+
+class P2ptunError(Exception):
+    """The root. `remedy` tells a person what to do next; empty where nothing helps."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class ConfigError(P2ptunError):
+    """An option or a configuration file says something that can't be done. Mend the named key."""
+
+    def __init__(self, where: str, key: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: {key}: {problem}" if where else f"{key}: {problem}", remedy)
+        self.where = where
+        self.key = key
+        self.problem = problem
+
+
+class LocalProtocolError(P2ptunError):
+    """A method was called that its machine's state doesn't allow. A bug of the caller: never caught in the core."""
+
+
+class RemoteProtocolError(P2ptunError):
+    """The other side broke the protocol. Drop what it sent, count it, go on."""
+
+
+class MalformedPacket(RemoteProtocolError):
+    """Bytes that are not what they claim to be. The only exception a `decode_*` function may raise."""
+
+
+class AuthenticationFailed(RemoteProtocolError):
+    """A MAC, tag or key that doesn't fit. Drop the packet and answer nothing that tells why."""
+
+
+class RendezvousError(P2ptunError):
+    """The rendezvous failed: a blob that can't be read, a server that can't be reached, a wrong code."""
+
+
+class DeviceError(P2ptunError):
+    """The kernel refused an interface, an address, a route or a socket."""
+
+
+class PrivilegeError(DeviceError):
+    """The process lacks a capability or the device node. Run it with the privilege that the remedy names."""

@@ -1,0 +1,84 @@
+"""The few values that every layer shares. Nothing here knows a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
+from typing import Protocol, TypeAlias, TypeVar
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPInterface: TypeAlias = IPv4Interface | IPv6Interface
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+RandomBytes: TypeAlias = Callable[[int], bytes]
+"""The source of randomness that a machine is given: `random_bytes(n)` returns n bytes (`os.urandom` in the product)."""
+
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class Transport(Enum):
+    """What carries a candidate's or a server's packets."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A transport address: IP address and port (RFC 8445 section 4).
+
+    A link-local IPv6 address carries its zone inside (`fe80::1%eth0`); no encoder puts the zone on the wire.
+    IPv4-mapped IPv6 addresses never occur: `Endpoint.of` and every decoder turn them into IPv4.
+    """
+
+    address: IPAddress
+    port: int
+
+    @classmethod
+    def of(cls, address: str | IPAddress, port: int) -> Endpoint:
+        """Build one from text or an address object, normalised by `unmapped`."""
+        return cls(unmapped(ip_address(address) if isinstance(address, str) else address), port)
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+def unmapped(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address inside an IPv4-mapped IPv6 address (`::ffff:a.b.c.d`), any other address as it is."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """A datagram that a machine wants sent: from the socket bound to `source`, to `destination`."""
+
+    payload: bytes
+    source: Endpoint
+    destination: Endpoint
+
+
+class Machine(Protocol[EventT_co]):
+    """The five doors of every protocol object.
+
+    It is driven by three things only: commands of its owner, datagrams, and time. After any of them the owner takes
+    everything from `next_transmit`, then from `next_event`, until they return None, and then reads `next_timeout`.
+
+    * `now` is monotonic, in seconds. The machine reads no clock.
+    * `handle_timeout` early, late or twice is harmless; after it `next_timeout()` is None or later than `now`.
+    * Hostile bytes never raise out of `receive_datagram` and change nothing before they are authenticated.
+    """
+
+    def receive_datagram(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None: ...
+
+    def handle_timeout(self, now: float) -> None: ...
+
+    def next_transmit(self) -> Transmit | None: ...
+
+    def next_event(self) -> EventT_co | None: ...
+
+    def next_timeout(self) -> float | None: ...
