@@ -1,0 +1,15 @@
+"""What every floor of the tests shares: the reason why a test that needs root can't run here."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.lab import missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `root` where this machine can't run them, and say why."""
+    privileged = [item for item in items if item.get_closest_marker("root")]
+    if privileged and (reason := missing()):
+        for item in privileged:
+            item.add_marker(pytest.mark.skip(reason=reason))
