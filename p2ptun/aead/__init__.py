@@ -1,0 +1,1 @@
+"""Authenticated encryption of tunnel datagrams: libsodium's AEADs over preallocated buffers."""
