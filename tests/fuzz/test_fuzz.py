@@ -48,10 +48,9 @@ def fuzz(target: Path, directory: Path, runs: int = RUNS) -> str:
         check=False,
     )
     said = done.stdout + done.stderr
-    assert done.returncode == 0, f"seed {SEED}: {target.name} failed:\n{said[-4000:]}"
-    assert re.search(r"Done \d+ (runs )?in \d+ second", said), (
-        f"seed {SEED}: {target.name} did not run:\n{said[-4000:]}"
-    )
+    story = f"seed {SEED}: {target.name}:\n{said[-4000:]}"
+    assert done.returncode == 0, story
+    assert re.search(r"Done \d+ (runs )?in \d+ second", said), story
     return said
 
 
@@ -67,14 +66,11 @@ def test_guided(target: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", targets(), ids=name_of)
 def test_random_bytes_and_the_seed_corpus(target: Path) -> None:
     test_one_input = load(target)
-    samples = [path.read_bytes() for path in seeds(target)]
     draw = random.Random(SEED)
-    samples += [
-        draw.randbytes(draw.choice([draw.randrange(64), draw.randrange(MAX_LENGTH)])) for _ in range(PLAIN_RUNS)
-    ]
-    for sample in list(samples[: len(seeds(target))]):
-        samples += [mutated(sample, draw) for _ in range(20)]
-    for sample in samples:
+    good = [path.read_bytes() for path in seeds(target)]
+    noise = [draw.randbytes(draw.randrange(draw.choice([64, MAX_LENGTH]))) for _ in range(PLAIN_RUNS)]
+    near = [mutated(sample, draw) for sample in good for _ in range(20)]
+    for sample in good + noise + near:
         try:
             test_one_input(sample)
         except Exception as error:
