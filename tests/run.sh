@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Every check of the project: setup, ruff, mypy, coverage gates, and all floors of tests this machine allows.
+#
+#   tests/run.sh                    everything
+#   tests/run.sh -k lab -x          the same checks, with these arguments for the last pytest run
+#
+# The first run sets up what it needs (Debian packages as root, a virtual environment in .venv); later ones take seconds
+# for that. Exit code 0: every check passed. The last line is pytest's summary of the whole.
+set -u
+# shellcheck source=tests/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+cd "$root" || exit 1
+
+scratch=$(mktemp -d)
+trap 'kill $(jobs -rp) 2>/dev/null; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+export COVERAGE_FILE=$scratch/coverage
+
+heading "Setup"
+left_out=()
+choose_python
+need_venv
+if [ "$(id -u)" -eq 0 ]; then
+    need iproute2 "makes network namespaces" command -v ip
+    need nftables "makes NATs and firewalls in them" command -v nft
+    need iputils-ping "sends pings through the tunnel" command -v ping
+    [ -e /dev/net/tun ] || left_out+=("tests in namespaces: there is no /dev/net/tun (modprobe tun)")
+else
+    left_out+=("tests in namespaces: they need root (sudo $0)")
+fi
+install_packages
+make_venv dev
+"$venv/bin/python" -c 'import atheris' 2>/dev/null ||
+    left_out+=("coverage-guided fuzzing: atheris has no wheel for $("$venv/bin/python" -V) on $(uname -m); random bytes instead")
+
+# --- The checks before the last run ----------------------------------------------------------------------------------
+
+# check NAME COMMAND...: run a check with its output in a file, and print one line when it is done.
+check() {
+    local name=$1 log=$scratch/${1//[^a-z0-9]/-} began=$SECONDS detail
+    shift
+    if "$@" >"$log" 2>&1 </dev/null; then
+        detail=$(tail -n 1 "$log")
+        printf '  %sok%s      %-22s %s (%d s)\n' "$green" "$plain" "$name" "$detail" $((SECONDS - began))
+    else
+        echo "$name" >>"$scratch/failed"
+        printf '  %sFAILED%s  %-22s (%d s)\n' "$red" "$plain" "$name" $((SECONDS - began))
+    fi
+}
+
+types() { "$venv/bin/mypy"; }
+lint() { "$venv/bin/ruff" check .; }
+format() { "$venv/bin/ruff" format --check .; }
+
+# A package's own tests reach every line and branch of it.
+covered() {
+    local package=$1
+    export COVERAGE_FILE=$scratch/coverage-$package
+    "$venv/bin/coverage" run --branch --source="p2ptun/$package" -m pytest "tests/$package" -q -p no:cacheprovider || return
+    "$venv/bin/coverage" report --fail-under=100 || return
+    "$venv/bin/coverage" json -q -o "$scratch/$package.json" &&
+        "$venv/bin/python" - "$scratch/$package.json" <<'PY'
+import json, sys
+total = json.load(open(sys.argv[1]))["totals"]
+print("%d of %d lines, %d of %d branches" % tuple(
+    total[key] for key in ("covered_lines", "num_statements", "covered_branches", "num_branches")))
+PY
+}
+
+heading "Checks"
+checks=("ruff check:lint" "ruff format:format" "mypy --strict:types")
+for package in stun ice noise tunnel; do checks+=("coverage of $package:covered $package"); done
+for entry in "${checks[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+    # shellcheck disable=SC2086  # the command's words are ours
+    check "${entry%%:*}" ${entry#*:} &
+done
+wait
+
+failed=()
+[ ! -s "$scratch/failed" ] || mapfile -t failed <"$scratch/failed"
+for name in ${failed[@]+"${failed[@]}"}; do
+    heading "$name"
+    tail -n 60 "$scratch/${name//[^a-z0-9]/-}"
+done
+
+# --- The last run ----------------------------------------------------------------------------------------------------
+
+heading "Tests"
+if [ ${#left_out[@]} -gt 0 ]; then
+    printf '  %sleft out%s  %s\n' "$yellow" "$plain" "${left_out[@]}"
+fi
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
+fi
+"$venv/bin/python" -m pytest "$@" </dev/null
+result=$?
+[ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
+exit "$result"
