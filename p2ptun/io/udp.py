@@ -1,0 +1,384 @@
+"""UDP sockets: one per local address, never blocking, in batches.
+
+A socket is bound to one address, so that every answer leaves from the address its request came to, and a candidate's
+base is a socket. What the network refuses is a `SendError`, returned and counted; nothing here raises while running.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import trio
+
+from p2ptun.aead.buffer import Batch
+from p2ptun.errors import DeviceError, PrivilegeError
+from p2ptun.io.sockaddr import SockAddr, decode_sockaddr, encode_sockaddr
+from p2ptun.types import Endpoint, IPAddress
+
+DATAGRAMS_PER_WAKE = 64
+"""Datagrams taken before trio gets its turn: keeps ICE and control alive under load."""
+
+LARGEST_DATAGRAM = 65535
+SOCKET_BUFFER_SIZE = 4 << 20
+"""Bytes (the kernel counts twice that): what arrives at 1 Gb/s in 30 ms, the longest we let others have the CPU."""
+
+MAX_CACHED_ENDPOINTS = 1024
+"""Addresses remembered per socket. A flood of forged sources costs a refill of the cache, not memory."""
+
+MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS, linux/udp.h
+MAX_SEGMENTED_SIZE = 65000
+"""Bytes of one segmented send: below the 65535 of an IP packet with headers and extension headers to spare."""
+
+# linux/in.h, linux/in6.h, linux/udp.h, asm-generic/socket.h: not in Python's socket module
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_UDP_SEGMENT = 103
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+
+_log = logging.getLogger(__name__)
+
+
+class Fragmentation(Enum):
+    """What happens to a datagram larger than the path takes. The values are those of linux/in.h.
+
+    ALLOWED (IP_PMTUDISC_WANT): the kernel learns the path MTU from ICMP and splits what is larger. Full-sized packets
+    get through on every path, at the cost of two datagrams each: the default, as long as nobody measures the path.
+    FORBIDDEN (IP_PMTUDISC_PROBE): every datagram says "don't fragment", and ICMP, which anybody can forge, is ignored.
+    For who measures the path by probes of its own (RFC 8899 section 4.6).
+    """
+
+    ALLOWED = 1
+    FORBIDDEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOptions:
+    """How a socket is set up. `fwmark` (SO_MARK) keeps our packets out of our own routes; it needs CAP_NET_ADMIN."""
+
+    fwmark: int | None = None
+    fragmentation: Fragmentation = Fragmentation.ALLOWED
+    buffer_size: int = SOCKET_BUFFER_SIZE
+
+
+DEFAULT_OPTIONS = SocketOptions()
+
+
+class SendError(Enum):
+    """Why a datagram didn't go. It concerns that destination only, but for WOULD_BLOCK and SOURCE_GONE."""
+
+    WOULD_BLOCK = "socket full"
+    UNREACHABLE = "no route"
+    REFUSED_BY_FIREWALL = "refused by the local firewall"
+    REFUSED = "refused by the other side"
+    TOO_LARGE = "too large for the link"
+    NO_BUFFERS = "no buffers"
+    SOURCE_GONE = "local address gone"
+    OTHER = "refused by the kernel"
+
+
+_SEND_ERRORS = {
+    errno.EAGAIN: SendError.WOULD_BLOCK,
+    errno.ENETUNREACH: SendError.UNREACHABLE,
+    errno.EHOSTUNREACH: SendError.UNREACHABLE,
+    errno.ENETDOWN: SendError.UNREACHABLE,
+    errno.EHOSTDOWN: SendError.UNREACHABLE,
+    errno.EPERM: SendError.REFUSED_BY_FIREWALL,
+    errno.EACCES: SendError.REFUSED_BY_FIREWALL,  # also a broadcast address, which is refused just as finally
+    errno.ECONNREFUSED: SendError.REFUSED,
+    errno.EMSGSIZE: SendError.TOO_LARGE,
+    errno.ENOBUFS: SendError.NO_BUFFERS,
+    errno.ENOMEM: SendError.NO_BUFFERS,
+    errno.EADDRNOTAVAIL: SendError.SOURCE_GONE,
+    errno.ENODEV: SendError.SOURCE_GONE,
+}
+
+
+class UdpSocket:
+    """One UDP socket, bound to one local address.
+
+    `send_errors` and `receive_errors` count what was lost, and why. A receive error is either a pending ICMP error (by
+    the name of its errno), which says nothing of the datagrams behind it, or `truncated`.
+    """
+
+    def __init__(self, sock: socket.socket, options: SocketOptions) -> None:
+        """Take over a bound, non-blocking socket; `bind` makes one."""
+        self.send_errors: Counter[SendError] = Counter()
+        self.receive_errors: Counter[str] = Counter()
+        self.is_marked = _set_mark(sock, options.fwmark)
+        self._socket = sock
+        self._has_segmentation = _probe_segmentation(sock)
+        self._sources: dict[SockAddr, Endpoint] = {}
+        self._destinations: dict[Endpoint, SockAddr] = {}
+        self.local = decode_sockaddr(sock.getsockname())
+
+    @classmethod
+    async def bind(cls, local: Endpoint, options: SocketOptions = DEFAULT_OPTIONS) -> UdpSocket:
+        """Open a socket on an address and port of this machine; port 0 lets the kernel choose.
+
+        It waits for nothing and is a checkpoint, as trio's own `bind`.
+
+        Raises DeviceError with the remedy.
+        """
+        await trio.lowlevel.checkpoint()
+        try:
+            return cls(_open(local, options), options)
+        except OSError as exc:
+            raise _translated(local, exc) from exc
+
+    @classmethod
+    async def bind_in_range(
+        cls, address: IPAddress, ports: Sequence[int], options: SocketOptions = DEFAULT_OPTIONS
+    ) -> UdpSocket:
+        """Open a socket on the first port of `ports` that is free on `address`.
+
+        Raises DeviceError when none is.
+        """
+        for port in ports:
+            try:
+                return await cls.bind(Endpoint(address, port), options)
+            except DeviceError as exc:
+                if not isinstance(exc.__cause__, OSError) or exc.__cause__.errno != errno.EADDRINUSE:
+                    raise
+        raise DeviceError(
+            f"All ports from {ports[0]} to {ports[-1]} are in use on {address}."
+            if ports
+            else "The port range is empty.",
+            "Choose other ports, or 0 for any that is free.",
+        )
+
+    @property
+    def has_segmentation(self) -> bool:
+        """Tell whether one call sends many datagrams (UDP_SEGMENT, Linux 4.18)."""
+        return self._has_segmentation
+
+    async def wait_readable(self) -> None:
+        """Wait until a datagram is there.
+
+        Raises trio.ClosedResourceError when the socket is closed before or meanwhile.
+        """
+        await trio.lowlevel.wait_readable(self._descriptor())
+
+    async def wait_writable(self) -> None:
+        """Wait until a full socket takes datagrams again.
+
+        Raises trio.ClosedResourceError when the socket is closed before or meanwhile.
+        """
+        await trio.lowlevel.wait_writable(self._descriptor())
+
+    def receive_batch(self, batch: Batch, sources: list[Endpoint]) -> int:
+        """Read the datagrams that are waiting, straight into `batch` after what it holds; return how many.
+
+        Their sources go to the end of `sources`, in step with the spans. At most DATAGRAMS_PER_WAKE, and after the
+        first only while the largest possible one fits; one that is cut short is dropped and counted.
+        """
+        view = batch.buffer.view
+        end = first_end = batch.end
+        before = len(sources)
+        for _ in range(DATAGRAMS_PER_WAKE):
+            if end > first_end and len(view) - end < LARGEST_DATAGRAM:
+                break
+            try:
+                size, sockaddr = self._socket.recvfrom_into(view[end:], 0, socket.MSG_TRUNC)
+            except BlockingIOError:
+                break
+            except OSError as exc:
+                # an ICMP error for something sent earlier; reading it clears it, and the datagrams behind it are good
+                self.receive_errors[errno.errorcode.get(exc.errno or 0, "unknown")] += 1
+                continue
+            if not 0 < size <= len(view) - end:
+                self.receive_errors["truncated" if size else "empty"] += 1
+                continue
+            batch.spans.append((end, end + size))
+            sources.append(self._sources.get(sockaddr) or self._remember_source(sockaddr))
+            end += size
+        return len(sources) - before
+
+    def send(self, payload: bytes | bytearray | memoryview, destination: Endpoint) -> SendError | None:
+        """Send one datagram; None when the kernel took it, else why not (counted too)."""
+        error = self._send_datagram(payload, self._sockaddr_of(destination))
+        if error is not None:
+            self.send_errors[error] += 1
+        return error
+
+    def send_batch(self, batch: Batch, destination: Endpoint) -> bool:
+        """Send the datagrams of `batch`; those sent, or lost and counted, leave it. True when none is left.
+
+        False means that the socket is full: await `wait_writable`, then call again with the same batch.
+        Runs of datagrams of one size (the last may be shorter) go to the kernel in one call where it can split them.
+        """
+        view, spans = batch.buffer.view, batch.spans
+        sockaddr = self._sockaddr_of(destination)
+        can_segment = self._has_segmentation
+        done = 0
+        while done < len(spans):
+            count = _run_length(spans, done) if can_segment else 1
+            if count > 1:
+                error = self._send_segments(view, spans[done : done + count], sockaddr)
+            else:
+                start, end = spans[done]
+                error = self._send_datagram(view[start:end], sockaddr)
+            if error is SendError.WOULD_BLOCK:
+                break
+            if error is not None and count > 1:
+                can_segment = False  # one by one then: each may need fragments, or has an error of its own
+                continue
+            if error is not None:
+                self.send_errors[error] += 1
+            done += count
+        del spans[:done]
+        return not spans
+
+    def close(self) -> None:
+        """Close the socket; whoever waits on it gets trio.ClosedResourceError. Closing twice is harmless."""
+        descriptor = self._socket.fileno()
+        if descriptor >= 0:
+            trio.lowlevel.notify_closing(descriptor)
+            self._socket.close()
+
+    def _descriptor(self) -> int:
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            raise trio.ClosedResourceError
+        return descriptor
+
+    def _send_datagram(self, payload: bytes | bytearray | memoryview, sockaddr: SockAddr | None) -> SendError | None:
+        if sockaddr is None:
+            return SendError.UNREACHABLE
+        try:
+            self._socket.sendto(payload, sockaddr)
+        except OSError as exc:
+            return _SEND_ERRORS.get(exc.errno or 0, SendError.OTHER)
+        return None
+
+    def _send_segments(
+        self, view: memoryview, spans: list[tuple[int, int]], sockaddr: SockAddr | None
+    ) -> SendError | None:
+        """Send datagrams of one size by one call (UDP_SEGMENT). All of them went, or none."""
+        if sockaddr is None:
+            return SendError.UNREACHABLE
+        start, end = spans[0]
+        size = struct.pack("=H", end - start)
+        payload = [view[start : spans[-1][1]]] if _is_contiguous(spans) else [view[start:end] for start, end in spans]
+        try:
+            self._socket.sendmsg(payload, [(socket.SOL_UDP, _UDP_SEGMENT, size)], 0, sockaddr)
+        except OSError as exc:
+            if exc.errno == errno.EIO:  # this network card can't sum what it would have to split: never again
+                self._has_segmentation = False
+            return _SEND_ERRORS.get(exc.errno or 0, SendError.OTHER)
+        return None
+
+    def _remember_source(self, sockaddr: SockAddr) -> Endpoint:
+        if len(self._sources) >= MAX_CACHED_ENDPOINTS:
+            self._sources.clear()
+        endpoint = self._sources[sockaddr] = decode_sockaddr(sockaddr)
+        return endpoint
+
+    def _sockaddr_of(self, destination: Endpoint) -> SockAddr | None:
+        """Return the kernel's form of `destination`; None when this socket can't reach it (family, zone)."""
+        known = self._destinations.get(destination)
+        if known is not None:
+            return known
+        if destination.address.version != self.local.address.version:
+            return None
+        try:
+            sockaddr = encode_sockaddr(destination, self.local)
+        except OSError:
+            return None
+        if len(self._destinations) >= MAX_CACHED_ENDPOINTS:
+            self._destinations.clear()
+        self._destinations[destination] = sockaddr
+        return sockaddr
+
+
+# -- runs of datagrams ------------------------------------------------------------------------------------------------
+
+
+def _run_length(spans: list[tuple[int, int]], first: int) -> int:
+    """Count the datagrams from `first` on that one segmented send carries: of one size, the last may be shorter."""
+    start, end = spans[first]
+    size = end - start
+    if size == 0:
+        return 1
+    limit = min(len(spans), first + MAX_SEGMENTS, first + max(1, MAX_SEGMENTED_SIZE // size))
+    position = first + 1
+    while position < limit:
+        start, end = spans[position]
+        if end - start != size:
+            return position - first + (0 < end - start < size)
+        position += 1
+    return position - first
+
+
+def _is_contiguous(spans: list[tuple[int, int]]) -> bool:
+    """Tell whether the datagrams of a run lie next to each other: spans rise and don't overlap, so sizes decide."""
+    (start, end), last = spans[0], spans[-1]
+    return last[0] - start == (end - start) * (len(spans) - 1)
+
+
+# -- setting up -------------------------------------------------------------------------------------------------------
+
+
+def _open(local: Endpoint, options: SocketOptions) -> socket.socket:
+    family = socket.AF_INET if local.address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4-mapped sources never occur
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, options.fragmentation.value)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, options.fragmentation.value)
+        _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, options.buffer_size)
+        _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, options.buffer_size)
+        sock.bind(encode_sockaddr(local, None))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_buffer(sock: socket.socket, forced: int, plain: int, size: int) -> None:
+    """Set a buffer's size beyond the system's limit where we may (CAP_NET_ADMIN), else up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def _set_mark(sock: socket.socket, fwmark: int | None) -> bool:
+    if fwmark is None:
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
+    except PermissionError:
+        _log.warning("packets can't be marked without CAP_NET_ADMIN: a default route into the tunnel would loop")
+        return False
+    return True
+
+
+def _probe_segmentation(sock: socket.socket) -> bool:
+    """Ask the kernel whether it knows UDP_SEGMENT. Whether the network card does shows with the first send."""
+    try:
+        sock.getsockopt(socket.SOL_UDP, _UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def _translated(local: Endpoint, error: OSError) -> DeviceError:
+    if error.errno == errno.EADDRINUSE:
+        return DeviceError(f"UDP port {local.port} is already in use on {local.address}.", "Choose another port, or 0.")
+    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+        return DeviceError(f"{local.address} is no address of this machine.", "List those there are: ip -br address")
+    if error.errno == errno.EACCES:
+        return PrivilegeError(f"UDP port {local.port} is reserved for root.", "Choose a port above 1023.")
+    return DeviceError(f"No UDP socket on {local}: {os.strerror(error.errno or 0)}.")
