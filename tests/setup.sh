@@ -1,5 +1,6 @@
 # What tests/run.sh and examples/demo.sh do before they begin, sourced by both: Debian packages and a virtual
-# environment. Both only where something is missing, and never without saying so.
+# environment. Both only where something is missing, and never without saying so. The caller sets `scratch`, a directory
+# of its own for logs.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -132,9 +133,11 @@ make_venv() {
     fi
     need_compiler
     say "pip install: p2ptun (editable)${extras:+ and what its checks need}; the first time takes a minute"
-    "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
-        --editable "$root${extras:+[$extras]}" </dev/null ||
+    "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off \
+        --editable "$root${extras:+[$extras]}" >"$scratch/pip.log" 2>&1 </dev/null || {
+        tail -n 20 "$scratch/pip.log" >&2
         give_up "pip could not install p2ptun into .venv." "The lines above say why; is the package index reachable?"
+    }
     printf '%s\n%s\n' "${made//$'\n'/ }" "$extras" >"$stamp"
     # Under sudo the environment belongs to the person, so that it can be used and removed without.
     [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$venv"
