@@ -56,8 +56,6 @@ class HandshakeState:
         self._refuse_wrong_keys([len(psk) for psk in psks])
         self._symmetric = SymmetricState(pattern.protocol_name)
         self._symmetric.mix_hash(prologue)
-        if pattern.initiator_is_known:
-            self._symmetric.mix_hash(s.public if initiator else self.rs)
         if pattern.responder_is_known:
             self._symmetric.mix_hash(self.rs if initiator else s.public)
 
@@ -143,8 +141,7 @@ class HandshakeState:
 
     def _refuse_wrong_keys(self, psk_sizes: list[int]) -> None:
         pattern = self._pattern
-        must_know = pattern.responder_is_known if self._initiator else pattern.initiator_is_known
-        if len(self.rs) != DH_SIZE and (self.rs or must_know):
+        if len(self.rs) != DH_SIZE and (self.rs or (self._initiator and pattern.responder_is_known)):
             raise LocalProtocolError(f"{pattern.name} takes a remote static key of {DH_SIZE} bytes")
         if psk_sizes != [PSK_SIZE] * pattern.psk_count:
             raise LocalProtocolError(f"{pattern.name} takes {pattern.psk_count} preshared keys of {PSK_SIZE} bytes")
