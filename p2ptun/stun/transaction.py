@@ -144,7 +144,7 @@ class RttEstimator:
         self._measured_at = now
 
     def rto(self, now: float) -> float:
-        """Give the RTO in seconds; INITIAL_RTO while nothing fresh is known. Not rounded up to a second, as TCP's is."""
+        """Give the RTO in seconds; INITIAL_RTO while nothing fresh is known. Not rounded up to a second as in TCP."""
         if self._smoothed is None or now - self._measured_at > RTT_LIFETIME:
             return INITIAL_RTO
         return max(MINIMUM_RTO, self._smoothed + 4 * self._variation)
