@@ -175,3 +175,29 @@ def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
 def test_wait_until_gives_up() -> None:
     with pytest.raises(LabError, match="the cows come home"):
         wait_until(lambda: False, 0.1, "the cows come home")
+
+
+STUN_ASK = """
+import os, socket, sys
+from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
+from p2ptun.stun.message import Message, MessageClass, Method, decode_message, encode_message, new_transaction_id
+client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+client.bind(("", 6000))
+client.settimeout(5)
+request = Message(Method.BINDING, MessageClass.REQUEST, new_transaction_id(os.urandom), ())
+client.sendto(b"noise", (sys.argv[1], 3478))
+client.sendto(encode_message(request), (sys.argv[1], 3478))
+print(decode_message(client.recv(2048)).get(XOR_MAPPED_ADDRESS))
+"""
+
+
+def test_the_stun_server_tells_the_address_outside_the_nat() -> None:
+    with Lab() as lab:
+        server = lab.add_server("stun")
+        assert lab.start_stun(server) == f"stun:{server.ipv4}:3478"
+        router = lab.add_router("home", LINUX)
+        inside = lab.add_host("inside", router)
+        asked = lab.run(inside, [sys.executable, "-c", STUN_ASK, str(server.ipv4)])
+        assert asked.stdout == f"{router.node.ipv4}:6000\n", asked
+        asked = lab.run(inside, [sys.executable, "-c", STUN_ASK, str(server.ipv6)])
+        assert asked.stdout == f"[{inside.ipv6}]:6000\n", asked
