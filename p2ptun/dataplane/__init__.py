@@ -1,0 +1,1 @@
+"""IP packets to datagrams and back, in batches of buffers."""
