@@ -12,7 +12,6 @@ import socket
 import sys
 
 from p2ptun.stun.binding import answer_binding
-
 from p2ptun.types import Endpoint
 
 
