@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# Two machines behind two NATs, one command each, and packets between them. Needs root; touches nothing outside the
+# network namespaces that it makes, and removes those at the end.
+#
+#   sudo examples/demo.sh
+#
+#     alice ---- NAT ----+                         +---- NAT ---- bob
+#  192.168.1.10  198.51.100.2                 198.51.100.18  192.168.2.10
+#                        +------ internet ---------+
+#                                    |
+#                          STUN server 203.0.113.2
+set -u
+# shellcheck source=tests/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../tests/setup.sh"
+
+lab=p2ptun-demo-$$
+spaces=()
+pids=()
+scratch=$(mktemp -d)
+
+clean_up() {
+    trap '' INT TERM HUP
+    [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null
+    wait "${pids[@]}" 2>/dev/null
+    local space
+    for space in "${spaces[@]}"; do ip netns delete "$lab-$space" 2>/dev/null; done
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# --- The network -----------------------------------------------------------------------------------------------------
+
+# on NAME COMMAND...: run a command on one of the machines.
+on() { ip netns exec "$lab-$1" "${@:2}"; }
+
+machine() {
+    spaces+=("$1")
+    ip netns add "$lab-$1" && on "$1" ip link set lo up
+}
+
+# cable NAME DEVICE ADDRESS NAME DEVICE ADDRESS: join two machines.
+cable() {
+    ip link add "$2" netns "$lab-$1" type veth peer name "$5" netns "$lab-$4"
+    on "$1" ip address add "$3" dev "$2"
+    on "$1" ip link set "$2" up
+    on "$4" ip address add "$6" dev "$5"
+    on "$4" ip link set "$5" up
+}
+
+gateway() { on "$1" ip route add default via "$2"; }
+
+# A home router: lets out what starts inside under its own address, lets in only the answers.
+nat() {
+    on "$1" sysctl -qw net.ipv4.ip_forward=1
+    on "$1" nft -f - <<'NFT'
+table ip home {
+  chain outgoing { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }
+  chain passing {
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    iifname "lan" accept
+  }
+  chain arriving {
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+    iifname { "lo", "lan" } accept
+  }
+}
+NFT
+}
+
+build_network() {
+    local name
+    for name in internet stun alice-nat alice bob-nat bob; do machine "$name"; done
+    on internet sysctl -qw net.ipv4.ip_forward=1
+    cable internet to-stun 203.0.113.1/24 stun eth0 203.0.113.2/24
+    cable internet to-alice 198.51.100.1/28 alice-nat wan 198.51.100.2/28
+    cable internet to-bob 198.51.100.17/28 bob-nat wan 198.51.100.18/28
+    cable alice-nat lan 192.168.1.1/24 alice eth0 192.168.1.10/24
+    cable bob-nat lan 192.168.2.1/24 bob eth0 192.168.2.10/24
+    gateway stun 203.0.113.1
+    gateway alice-nat 198.51.100.1
+    gateway bob-nat 198.51.100.17
+    gateway alice 192.168.1.1
+    gateway bob 192.168.2.1
+    nat alice-nat
+    nat bob-nat
+}
+
+# --- The tunnel ------------------------------------------------------------------------------------------------------
+
+p2ptun() { on "$1" "$venv/bin/p2ptun" "${@:2}"; }
+
+# Put the speaker before each line.
+voice() { sed -u "s/^/  $bold$1$plain | /"; }
+
+all_run() {
+    local pid
+    for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}
+
+# wait_for SECONDS WHAT COMMAND...: repeat the command until it succeeds, while all our programs run.
+wait_for() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        all_run || { sleep 0.2; give_up "A program ended before there was $what."; }
+        [ "$SECONDS" -lt "$end" ] || give_up "There was not in time: $what."
+        sleep 0.1
+    done
+}
+
+# field NAME EXPRESSION: a part of the tunnel's status, as a Python expression of the document `it`.
+field() { p2ptun "$1" status "p2ptun-$1" --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)"; }
+is_connected() { [ "$(field "$1" 'it["peers"][0]["state"]')" = connected ]; }
+address() { field "$1" "[a.split('/')[0] for a in it['interface']['addresses'] if (':' in a) == $2][0]"; }
+
+ping_bob() {
+    local said
+    said=$(on alice ping -n -c 5 -i 0.2 -W 2 "$1") || give_up "No answer from $1 through the tunnel."
+    say "ping $1: $(sed -n 's/^rtt .* = [^/]*\/\([^/]*\)\/.*/answered, \1 ms on average/p' <<<"$said")"
+}
+
+carry_a_file() {
+    local sent got
+    head -c "$((megabytes * 1024 * 1024))" /dev/urandom >"$scratch/file"
+    sent=$(sha256sum <"$scratch/file")
+    ip netns exec "$lab-bob" "$venv/bin/python" -m http.server --bind "$bob_v4" --directory "$scratch" 8000 >/dev/null 2>&1 &
+    pids+=($!)
+    wait_for 10 "a web server on bob" on bob "$venv/bin/python" -c "import socket; socket.create_connection(('$bob_v4', 8000), 1)"
+    local began=$EPOCHREALTIME took
+    got=$(on alice "$venv/bin/python" -c "
+import shutil, sys, urllib.request
+shutil.copyfileobj(urllib.request.build_opener(urllib.request.ProxyHandler({})).open('http://$bob_v4:8000/file'), sys.stdout.buffer, 1 << 18)" | sha256sum)
+    took=$(("${EPOCHREALTIME/[.,]/}" - "${began/[.,]/}"))
+    [ "$sent" = "$got" ] || give_up "The file arrived changed: ${got%% *} instead of ${sent%% *}."
+    say "$megabytes MiB over TCP: SHA-256 ${sent:0:16}... on both sides, $((megabytes * 8388608 / took)) Mbit/s"
+}
+
+# --- The story -------------------------------------------------------------------------------------------------------
+
+megabytes=${P2PTUN_DEMO_MEGABYTES:-100}
+
+[ "$(id -u)" -eq 0 ] || give_up "The demo makes network namespaces and TUN devices: that needs root." "sudo $0"
+heading "Setup"
+need iproute2 "makes network namespaces" command -v ip
+need nftables "makes the NATs" command -v nft
+need iputils-ping "sends pings through the tunnel" command -v ping
+need procps "turns on forwarding in the routers" command -v sysctl
+install_packages
+choose_python
+need_venv
+make_venv ""
+[ -e /dev/net/tun ] || modprobe tun 2>/dev/null
+[ -e /dev/net/tun ] || give_up "There is no /dev/net/tun here." "In a container: start it with --device /dev/net/tun --cap-add NET_ADMIN."
+
+heading "Two homes, each behind its NAT, and a STUN server on the internet between them"
+build_network || give_up "The network could not be built." "The lines above say why."
+(cd "$root" && exec ip netns exec "$lab-stun" "$venv/bin/python" -m tests.e2e.stun_server 203.0.113.2,3478) >"$scratch/stun" &
+pids+=($!)
+wait_for 10 "the STUN server" grep -q ready "$scratch/stun"
+say "alice 192.168.1.10 behind 198.51.100.2, bob 192.168.2.10 behind 198.51.100.18"
+! on alice ping -n -c 1 -W 1 198.51.100.18 >/dev/null 2>&1 || give_up "The NAT lets pings in: this is no demonstration."
+say "alice pings bob's NAT: no answer, as it should be"
+
+heading "One command each, and two lines to paste"
+stun="--stun stun:203.0.113.2"
+say "alice\$ p2ptun share $stun"
+mkfifo "$scratch/alice-in"
+# shellcheck disable=SC2086  # two words
+ip netns exec "$lab-alice" "$venv/bin/p2ptun" share --name p2ptun-alice $stun <"$scratch/alice-in" 2> >(voice alice) >"$scratch/offer" &
+pids+=($!)
+exec 3>"$scratch/alice-in"
+wait_for 20 "alice's offer" test -s "$scratch/offer"
+say "bob\$   p2ptun join $stun"
+# shellcheck disable=SC2086
+ip netns exec "$lab-bob" "$venv/bin/p2ptun" join --name p2ptun-bob $stun <"$scratch/offer" 2> >(voice "bob  ") >"$scratch/answer" &
+pids+=($!)
+wait_for 20 "bob's answer" test -s "$scratch/answer"
+say "offer:  $(wc -c <"$scratch/offer") characters carried from alice to bob"
+say "answer: $(wc -c <"$scratch/answer") characters carried from bob to alice"
+cat "$scratch/answer" >&3
+wait_for 30 "a tunnel on alice's side" is_connected alice
+wait_for 30 "a tunnel on bob's side" is_connected bob
+
+heading "Packets through it"
+bob_v4=$(address bob False) bob_v6=$(address bob True)
+ping_bob "$bob_v4"
+ping_bob "$bob_v6"
+carry_a_file
+
+heading "p2ptun status"
+p2ptun alice status
+p2ptun bob status
+
+heading "The end, as after Ctrl-C"
+kill "${pids[@]}"
+wait "${pids[@]}" 2>/dev/null
+pids=()
+left=$(on alice ip -brief link | grep -c p2ptun)
+[ "$left" -eq 0 ] || give_up "An interface was left behind."
+say "interfaces, routes and control sockets are gone"
+printf '\n%sDone.%s\n' "$green" "$plain"
