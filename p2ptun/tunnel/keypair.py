@@ -16,6 +16,7 @@ class Keypair:
     Attributes:
         send_key: seals; `next_counter` is the first number not used yet.
         receive_key: opens; `replay` is asked after it, never before.
+        tag_size: how many bytes sealing adds.
         header: the first word of every datagram we send: type and `remote_index`.
         local_index: what the datagrams that we open carry.
         has_unanswered_data: set by the data plane when it opened IP packets, cleared by the session.
@@ -41,6 +42,7 @@ class Keypair:
         "rekey_at",
         "replay",
         "send_key",
+        "tag_size",
     )
 
     def __init__(
@@ -58,6 +60,7 @@ class Keypair:
     ) -> None:
         self.send_key = send_key
         self.receive_key = receive_key
+        self.tag_size = send_key.algorithm.tag_size
         self.replay = ReplayWindow()
         self.next_counter = 0
         self.header = header_word(MessageType.DATA, remote_index)
