@@ -1,0 +1,171 @@
+"""The check list: pairs in order of priority, frozen ones, and the triggered-check queue (RFC 8445 section 6.1)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.pair import CandidatePair, PairKey, PairProblem, PairState
+from p2ptun.ice.role import Role
+from p2ptun.types import Endpoint
+
+_PENDING = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
+_EVICTABLE = (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
+
+
+class Checklist:
+    """Every pair of one generation. Knows which to check next; sends nothing.
+
+    Each base and destination occur once: a server-reflexive candidate is represented by its base before it gets here
+    (RFC 8445 section 6.1.2.4), so that identical pairs collapse.
+    """
+
+    def __init__(self, max_pairs: int) -> None:
+        self._max_pairs = max_pairs
+        self._pairs: dict[PairKey, CandidatePair] = {}
+        self._triggered: deque[CandidatePair] = deque()
+
+    @property
+    def pairs(self) -> list[CandidatePair]:
+        """All pairs, highest priority first."""
+        return sorted(self._pairs.values(), key=lambda pair: -pair.priority)
+
+    @property
+    def valid_pairs(self) -> list[CandidatePair]:
+        """The pairs whose check has succeeded, highest priority first."""
+        return [pair for pair in self.pairs if pair.valid]
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `next_pair` would give one."""
+        return bool(self._triggered) or any(
+            pair.state in (PairState.WAITING, PairState.FROZEN) for pair in self._pairs.values()
+        )
+
+    @property
+    def has_triggered(self) -> bool:
+        """Whether a triggered check waits."""
+        return bool(self._triggered)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every pair has been checked to the end."""
+        return not self._triggered and not any(pair.state in _PENDING for pair in self._pairs.values())
+
+    @property
+    def pending(self) -> int:
+        """How many pairs wait for a check or an answer: N of RFC 8445 section 14.3."""
+        return sum(pair.state in (PairState.WAITING, PairState.IN_PROGRESS) for pair in self._pairs.values())
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many pairs have a result, and how many there are."""
+        done = sum(pair.state not in _PENDING for pair in self._pairs.values())
+        return done, len(self._pairs)
+
+    def find(self, base: Endpoint, destination: Endpoint) -> CandidatePair | None:
+        """Look up the pair of these two."""
+        return self._pairs.get((base, destination))
+
+    def add(self, pair: CandidatePair, role: Role) -> bool:
+        """Take in a new pair; False when it is known or the list is full of better ones (RFC 8445 section 6.1.2.5).
+
+        Its state follows RFC 8838 section 12: frozen while another pair of its foundation may tell how it will fare.
+        """
+        pair.prioritize(role)
+        if pair.key in self._pairs or not self._make_room(pair):
+            return False
+        kin = {other.state for other in self._pairs.values() if other.foundation == pair.foundation}
+        is_frozen = PairState.SUCCEEDED not in kin and not kin.isdisjoint(_PENDING)
+        pair.state = PairState.FROZEN if is_frozen else PairState.WAITING
+        self._pairs[pair.key] = pair
+        return True
+
+    def trigger(self, pair: CandidatePair) -> None:
+        """Put `pair` into the triggered-check queue, once (RFC 8445 section 6.1.4.1)."""
+        pair.state = PairState.WAITING
+        if pair not in self._triggered:
+            self._triggered.append(pair)
+
+    def next_pair(self) -> CandidatePair | None:
+        """Take the pair to check now: a triggered one, else the best waiting, else a frozen one (section 6.1.4.2)."""
+        if self._triggered:
+            return self._triggered.popleft()
+        return self._best(PairState.WAITING) or self._thawed()
+
+    def succeed(self, pair: CandidatePair) -> None:
+        """Note a success and unfreeze the pairs of the same foundation (RFC 8445 section 7.2.5.3.3)."""
+        self._forget_trigger(pair)
+        pair.state = PairState.SUCCEEDED
+        for other in self._pairs.values():
+            if other.state is PairState.FROZEN and other.foundation == pair.foundation:
+                other.state = PairState.WAITING
+
+    def fail(self, pair: CandidatePair, problem: PairProblem) -> None:
+        """Note a failure: the pair is no longer valid either (RFC 8445 section 7.2.5.2)."""
+        self._forget_trigger(pair)
+        pair.state = PairState.FAILED
+        pair.valid = None
+        pair.is_claimed = False
+        pair.problem = problem
+
+    def retry_unanswered(self) -> None:
+        """Let the pairs that got no answer be checked once more: the other side may not have started yet."""
+        for pair in self._pairs.values():
+            if pair.state is PairState.FAILED and pair.problem is PairProblem.NO_ANSWER:
+                pair.state = PairState.WAITING
+
+    def prioritize(self, role: Role) -> None:
+        """Compute every priority for our new `role` (RFC 8445 section 7.3.1.1)."""
+        for pair in self._pairs.values():
+            pair.prioritize(role)
+
+    def replace_remote(self, old: Candidate, new: Candidate, role: Role) -> None:
+        """Put `new` where `old` was, in place: state, nomination and queue stay (RFC 8838 section 11.4)."""
+        for pair in self._pairs.values():
+            if pair.remote is old:
+                pair.remote = new
+                pair.prioritize(role)
+
+    def remove_base(self, base: Endpoint) -> list[CandidatePair]:
+        """Take out every pair of a local address that is gone; give them."""
+        gone = [pair for pair in self._pairs.values() if pair.base == base]
+        for pair in gone:
+            self._remove(pair)
+        return gone
+
+    def _best(self, state: PairState) -> CandidatePair | None:
+        candidates = (pair for pair in self._pairs.values() if pair.state is state)
+        return max(candidates, key=lambda pair: pair.priority, default=None)
+
+    def _thawed(self) -> CandidatePair | None:
+        """Unfreeze the best pair of each foundation that has none under way; give the best of these."""
+        active = {pair.foundation for pair in self._pairs.values() if pair.state is PairState.IN_PROGRESS}
+        for pair in self.pairs:
+            if pair.state is PairState.FROZEN and pair.foundation not in active:
+                pair.state = PairState.WAITING
+                active.add(pair.foundation)
+        return self._best(PairState.WAITING)
+
+    def _make_room(self, pair: CandidatePair) -> bool:
+        """Evict a failed pair, or else the worst untried one, when the list is full and `pair` is better."""
+        if len(self._pairs) < self._max_pairs:
+            return True
+        evictable = [
+            other
+            for other in self._pairs.values()
+            if other.state in _EVICTABLE and other not in self._triggered and not other.valid
+        ]
+        victim = min(evictable, key=lambda other: (other.state is not PairState.FAILED, other.priority), default=None)
+        if victim is None or (victim.state is not PairState.FAILED and victim.priority >= pair.priority):
+            return False
+        self._remove(victim)
+        return True
+
+    def _remove(self, pair: CandidatePair) -> None:
+        self._forget_trigger(pair)
+        del self._pairs[pair.key]
+
+    def _forget_trigger(self, pair: CandidatePair) -> None:
+        if pair in self._triggered:
+            self._triggered.remove(pair)

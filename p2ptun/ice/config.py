@@ -1,0 +1,63 @@
+"""What an agent can be told once: timing, bounds and refused networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2ptun.errors import ConfigError
+from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
+from p2ptun.types import IPNetwork
+
+MIN_PACE = 0.005  # RFC 8445 14.2: Ta is never smaller, over all agents
+DEFAULT_PACE = 0.02  # design: Ta until connected
+CONNECTED_PACE = 0.05  # RFC 8445 14.2: the default Ta
+CHECK_RTO = 0.5  # RFC 8445 14.3: the smallest RTO of a check whose round trip isn't known
+PAC_TIMEOUT = 39.5  # RFC 8863 4: as long as one transaction (RFC 8489 6.2.1)
+MAX_PAIRS = 100  # RFC 8445 6.1.2.5
+
+CONSENT_INTERVAL = 5.0  # RFC 7675 5.1, randomized by CONSENT_JITTER
+CONSENT_JITTER = (0.8, 1.2)
+CONSENT_TIMEOUT = 30.0  # RFC 7675 5.1
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Settings of an agent; durations are in seconds.
+
+    Attributes:
+        pace: Ta, the time between two new checks, until a pair is valid.
+        connected_pace: Ta from then on.
+        pac_timeout: How long to be patient before the agent may fail (RFC 8863). While people carry descriptions
+            about by hand, this wants to be minutes: until it is over, pairs that timed out are checked again.
+        consent_interval: Between two consent checks while traffic is sent.
+        consent_timeout: Consent is lost when no answer came for so long.
+        idle_after: Without traffic sent for so long, the path is idle.
+        idle_interval: Between two checks of an idle path: below the shortest usual life of a NAT binding.
+        probe_interval: Between two checks of a suspect path.
+        binding_interval: Shortest and longest time between two keepalives of a binding at a STUN server.
+        patience: How often a check of a better pair is sent without an answer before it no longer delays nomination.
+        max_pairs: Bound of the check list.
+        max_candidates: Bound of local, of signalled and of peer-reflexive candidates, each, and of early checks.
+        max_servers: Bound of STUN servers.
+        refused_networks: Remote candidates inside are dropped, as are packets that come from there. Add the prefixes
+            of every tunnel, so that no tunnel ever runs through another.
+    """
+
+    pace: float = DEFAULT_PACE
+    connected_pace: float = CONNECTED_PACE
+    pac_timeout: float = PAC_TIMEOUT
+    consent_interval: float = CONSENT_INTERVAL
+    consent_timeout: float = CONSENT_TIMEOUT
+    idle_after: float = 15.0
+    idle_interval: float = 25.0
+    probe_interval: float = 0.5
+    binding_interval: tuple[float, float] = (15.0, 25.0)
+    patience: int = 4
+    max_pairs: int = MAX_PAIRS
+    max_candidates: int = 32
+    max_servers: int = 16
+    refused_networks: tuple[IPNetwork, ...] = DEFAULT_REFUSED_NETWORKS
+
+    def __post_init__(self) -> None:
+        if min(self.pace, self.connected_pace) < MIN_PACE:
+            raise ConfigError("", "pace", f"must be {MIN_PACE * 1000:.0f} ms at least")

@@ -1,0 +1,129 @@
+"""What an agent tells its owner: states, reasons, events (all values, nothing here acts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.role import Role
+from p2ptun.types import Endpoint
+
+
+class AgentState(Enum):
+    """Where an agent stands.
+
+    ::
+
+        NEW -> CHECKING -> CONNECTED <-> IDLE
+                  |  ^      ^   |         |
+                  |  |      |   v         v
+                  |  +------ SUSPECT <----+
+                  v              |
+                FAILED <---------+           CLOSED from anywhere
+    """
+
+    NEW = "new"  # the remote credentials aren't known yet
+    CHECKING = "checking"  # no valid pair
+    CONNECTED = "connected"  # a valid pair carries data
+    IDLE = "idle"  # a valid pair carries nothing and is checked rarely
+    SUSPECT = "suspect"  # what was sent on the selected pair stays unanswered
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class FailureReason(Enum):
+    """Why an agent failed."""
+
+    NO_PATH = "no-path"  # every pair was checked in vain, and no candidate may still come
+    CONSENT_EXPIRED = "consent-expired"  # RFC 7675 5.1: the path was valid and went silent
+
+
+class SendError(Enum):
+    """What the kernel said to a datagram, as far as an agent cares."""
+
+    UNREACHABLE = "unreachable"  # ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, ENETDOWN: no route from there to there
+    FORBIDDEN = "forbidden"  # EPERM, EACCES: a local firewall
+    TOO_BIG = "too-big"  # EMSGSIZE
+    REFUSED = "refused"  # ECONNREFUSED: an ICMP error, which anybody can forge: a hint, no proof
+    OTHER = "other"
+
+
+class DropReason(Enum):
+    """Why a datagram was dropped. Counted in `Agent.drops`."""
+
+    CLOSED = "closed"
+    UNKNOWN_SOCKET = "unknown-socket"
+    REFUSED_SOURCE = "refused-source"
+    NOT_STUN = "not-stun"
+    MALFORMED = "malformed"
+    NOT_BINDING = "not-binding"
+    INDICATION = "indication"  # a keepalive of the other side: no harm, no use
+    NO_FINGERPRINT = "no-fingerprint"
+    BAD_REQUEST = "bad-request"
+    UNAUTHENTICATED = "unauthenticated"
+    UNKNOWN_ATTRIBUTE = "unknown-attribute"
+    ROLE_CONFLICT = "role-conflict"
+    UNKNOWN_TRANSACTION = "unknown-transaction"
+    FOREIGN_GENERATION = "foreign-generation"
+    TOO_MANY = "too-many"
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateGathered:
+    """A local candidate was found: tell the other side."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateChanged:
+    """The NAT gave a binding another address: `old` is gone; tell the other side about `new` instead."""
+
+    old: Candidate
+    new: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringCompleted:
+    """Every server has answered on every local address or was given up: tell the other side end-of-candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """A role conflict was resolved against us (RFC 8445 section 7.3.1.1)."""
+
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class PairSelected:
+    """Send data from the socket bound to `base` to `destination` from now on.
+
+    Comes at the first valid pair, again when a better one is valid, again when one is nominated.
+
+    Attributes:
+        local: The local candidate of the valid pair: what the other side sees us as.
+        remote: The remote candidate.
+        rtt: The measured round trip in seconds; None while every check was retransmitted.
+        nominated: Whether both sides have settled on it (RFC 8445 section 8.1.1).
+    """
+
+    local: Candidate
+    remote: Candidate
+    base: Endpoint
+    destination: Endpoint
+    rtt: float | None
+    nominated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The agent entered `state`; `reason` says why when that is FAILED."""
+
+    state: AgentState
+    reason: FailureReason | None = None
+
+
+Event: TypeAlias = CandidateGathered | CandidateChanged | GatheringCompleted | RoleChanged | PairSelected | StateChanged

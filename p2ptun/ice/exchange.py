@@ -1,0 +1,92 @@
+"""The checks under way, by transaction (RFC 8445 section 7.2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from p2ptun.ice.pair import CandidatePair
+from p2ptun.ice.role import Role
+from p2ptun.stun.message import TransactionId
+from p2ptun.stun.transaction import Transaction, TransactionState
+from p2ptun.types import Transmit
+
+
+class Purpose(Enum):
+    """What a check is for."""
+
+    CHECK = "check"
+    NOMINATE = "nominate"
+    CONSENT = "consent"  # sent once; every answer counts until the transaction's end (RFC 7675 5.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check under way: `role` is ours when it was sent."""
+
+    pair: CandidatePair
+    purpose: Purpose
+    role: Role
+    transaction_id: TransactionId
+    transaction: Transaction
+
+
+class Exchange:
+    """Repeats checks, matches answers, reports what stayed unanswered."""
+
+    def __init__(self) -> None:
+        self._checks: dict[TransactionId, Check] = {}
+
+    def start(self, check: Check) -> None:
+        """Begin a check; its first copy is due."""
+        self._checks[check.transaction_id] = check
+
+    def find(self, transaction_id: TransactionId) -> Check | None:
+        """Look up the check that a response may answer."""
+        return self._checks.get(transaction_id)
+
+    def complete(self, check: Check, now: float) -> float | None:
+        """End a check on its answer; give the round trip when it is known."""
+        del self._checks[check.transaction_id]
+        return check.transaction.complete(now)
+
+    def is_checking(self, pair: CandidatePair) -> bool:
+        """Tell whether a check of `pair`, other than for consent, waits for an answer."""
+        return any(check.pair is pair and check.purpose is not Purpose.CONSENT for check in self._checks.values())
+
+    def quiet(self, pair: CandidatePair) -> None:
+        """Repeat the checks of `pair` no more; late answers still count (RFC 8445 section 7.3.1.4)."""
+        for check in self._checks.values():
+            if check.pair is pair:
+                check.transaction.cancel()
+
+    def forget(self, pair: CandidatePair) -> None:
+        """Drop the checks of a pair that is gone."""
+        self._checks = {key: check for key, check in self._checks.items() if check.pair is not pair}
+
+    def handle_timeout(self, now: float) -> list[Check]:
+        """Make repetitions due; give the checks that stayed unanswered to their end."""
+        for check in self._checks.values():
+            check.transaction.handle_timeout(now)
+            if check.purpose is not Purpose.CONSENT and check.transaction.state is TransactionState.ACTIVE:
+                check.pair.attempts = check.transaction.transmitted
+        expired = [check for check in self._checks.values() if check.transaction.is_expired]
+        for check in expired:
+            del self._checks[check.transaction_id]
+        return expired
+
+    def next_transmit(self) -> Transmit | None:
+        """Give a check to send."""
+        for check in self._checks.values():
+            payload = check.transaction.next_transmit()
+            if payload is None:
+                continue
+            if check.purpose is Purpose.CONSENT:
+                check.transaction.cancel()
+            return Transmit(payload, check.pair.base, check.pair.destination)
+        return None
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        times = (check.transaction.next_timeout() for check in self._checks.values())
+        return min((at for at in times if at is not None), default=None)

@@ -1,0 +1,203 @@
+"""Server-reflexive candidates: ask every STUN server from every socket, and keep what the NAT gave (RFC 8445 5.1.1.2).
+
+All servers are asked at once and each answer counts as it comes; a slow server delays nobody and is given up in the
+background. While people carry descriptions about, every binding is renewed from its own socket (RFC 8445 section
+5.1.1.4), and the owner learns when the NAT has changed it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.consent import uniform
+from p2ptun.ice.event import DropReason
+from p2ptun.ice.scope import destination_from
+from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS
+from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message, new_transaction_id
+from p2ptun.stun.transaction import Transaction
+from p2ptun.types import Endpoint, RandomBytes, Transmit
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """What one server saw of one socket. `alternative` numbers the server."""
+
+    base: Endpoint
+    server: Endpoint
+    alternative: int
+    endpoint: Endpoint
+
+
+class BindingState(Enum):
+    """What is known of a binding."""
+
+    ASKED = "asked"  # never answered yet
+    BOUND = "bound"
+    LOST = "lost"  # given up
+
+
+@dataclass(slots=True)
+class _Binding:
+    """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither."""
+
+    base: Endpoint
+    server: Endpoint
+    alternative: int
+    transaction_id: TransactionId
+    transaction: Transaction | None
+    state: BindingState = BindingState.ASKED
+    due_at: float | None = None
+
+    def next_timeout(self) -> float | None:
+        return self.transaction.next_timeout() if self.transaction else self.due_at
+
+
+class Gathering:
+    """Every binding of an agent. Reports by `next_mapping` what servers saw; makes no candidates itself."""
+
+    def __init__(self, config: AgentConfig, random_bytes: RandomBytes) -> None:
+        self._config = config
+        self._random_bytes = random_bytes
+        self._bases: list[Endpoint] = []
+        self._servers: list[Endpoint] = []
+        self._has_all_servers = False
+        self._keeps_bindings = True
+        self._bindings: dict[tuple[Endpoint, Endpoint], _Binding] = {}
+        self._mappings: deque[Mapping] = deque()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more will come: all servers are known and every binding has its result."""
+        done, total = self.progress
+        return self._has_all_servers and done == total
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many bindings have a result, and how many there are."""
+        done = sum(binding.state is not BindingState.ASKED for binding in self._bindings.values())
+        return done, len(self._bindings)
+
+    def add_base(self, base: Endpoint, now: float) -> None:
+        """Ask all servers from a new socket."""
+        self._bases.append(base)
+        for alternative, server in enumerate(self._servers):
+            self._bind(base, server, alternative, now)
+
+    def remove_base(self, base: Endpoint) -> None:
+        """Forget a socket."""
+        self._bases.remove(base)
+        for key in [key for key in self._bindings if key[0] == base]:
+            del self._bindings[key]
+
+    def add_server(self, server: Endpoint, now: float) -> None:
+        """Ask one more server from all sockets; one that is known, or one too many, is left out."""
+        if server in self._servers or len(self._servers) >= self._config.max_servers:
+            return
+        self._servers.append(server)
+        for base in self._bases:
+            self._bind(base, server, len(self._servers) - 1, now)
+
+    def end_of_servers(self) -> None:
+        """Know that no more servers come."""
+        self._has_all_servers = True
+
+    def rest(self) -> None:
+        """Keep bindings alive no longer: the selected pair has its own checks (RFC 8445 section 5.1.1.4)."""
+        self._keeps_bindings = False
+        for binding in self._bindings.values():
+            binding.due_at = None
+
+    def record_send_error(self, base: Endpoint, server: Endpoint) -> None:
+        """Give a binding up: there is no way from this socket to this server."""
+        binding = self._bindings.get((base, server))
+        if binding is not None and binding.state is BindingState.ASKED:
+            self._give_up(binding)
+
+    def has_asked(self, message: Message) -> bool:
+        """Tell whether a response belongs to one of our requests."""
+        return self._find(message) is not None
+
+    def receive_response(self, message: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
+        """Take in a server's answer. Nothing seals it: the transaction ID and the addresses have to fit."""
+        binding = self._find(message)
+        if binding is None or (binding.base, binding.server) != (base, source):
+            return DropReason.UNKNOWN_TRANSACTION
+        seen = message.get(XOR_MAPPED_ADDRESS) or message.get(MAPPED_ADDRESS)
+        if message.message_class is MessageClass.ERROR or message.unknown_required or not _is_sane(seen, base):
+            self._give_up(binding)
+            return None
+        assert seen is not None  # noqa: S101 (narrows the type: _is_sane refuses None)
+        binding.state = BindingState.BOUND
+        binding.transaction = None
+        self._rebind_later(binding, now)
+        self._mappings.append(Mapping(base, source, binding.alternative, seen))
+        return None
+
+    def handle_timeout(self, now: float) -> None:
+        """Repeat, renew or give up what is due."""
+        for binding in self._bindings.values():
+            if binding.transaction is not None:
+                self._advance(binding, binding.transaction, now)
+            elif binding.due_at is not None and binding.due_at <= now:
+                self._ask(binding, now)
+
+    def next_transmit(self) -> Transmit | None:
+        """Give a request to send."""
+        for binding in self._bindings.values():
+            payload = binding.transaction.next_transmit() if binding.transaction else None
+            if payload is not None:
+                return Transmit(payload, binding.base, binding.server)
+        return None
+
+    def next_mapping(self) -> Mapping | None:
+        """Give what a server saw."""
+        return self._mappings.popleft() if self._mappings else None
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        times = (binding.next_timeout() for binding in self._bindings.values())
+        return min((at for at in times if at is not None), default=None)
+
+    def _bind(self, base: Endpoint, server: Endpoint, alternative: int, now: float) -> None:
+        if destination_from(base, server) == server:
+            binding = _Binding(base, server, alternative, TransactionId(b""), None)
+            self._bindings[base, server] = binding
+            self._ask(binding, now)
+
+    def _ask(self, binding: _Binding, now: float) -> None:
+        binding.transaction_id = new_transaction_id(self._random_bytes)
+        binding.due_at = None
+        request = Message(Method.BINDING, MessageClass.REQUEST, binding.transaction_id)
+        binding.transaction = Transaction(encode_message(request), now)
+
+    def _advance(self, binding: _Binding, transaction: Transaction, now: float) -> None:
+        transaction.handle_timeout(now)
+        if not transaction.is_expired:
+            return
+        binding.transaction = None
+        if binding.state is BindingState.BOUND:
+            self._rebind_later(binding, now)  # the server may come back, and others rely on this address
+        else:
+            binding.state = BindingState.LOST
+
+    def _rebind_later(self, binding: _Binding, now: float) -> None:
+        if self._keeps_bindings:
+            binding.due_at = now + uniform(self._config.binding_interval, self._random_bytes)
+
+    def _give_up(self, binding: _Binding) -> None:
+        binding.state = BindingState.LOST
+        binding.transaction = None
+
+    def _find(self, message: Message) -> _Binding | None:
+        running = (binding for binding in self._bindings.values() if binding.transaction)
+        return next((binding for binding in running if binding.transaction_id == message.transaction_id), None)
+
+
+def _is_sane(seen: Endpoint | None, base: Endpoint) -> bool:
+    """Tell whether a server can honestly have seen `base` at `seen`."""
+    if seen is None or seen.port == 0 or seen.address.is_unspecified or seen.address.is_multicast:
+        return False
+    return seen.address.version == base.address.version

@@ -1,0 +1,319 @@
+"""One generation of ICE: two pairs of credentials, the pairs they allow, and the checks on them (RFC 8445 section 7).
+
+A restart makes another generation beside this one; all that a restart replaces lives here, what survives it (sockets,
+bindings at servers, role) is the agent's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.check import (
+    InboundCheck,
+    Refusal,
+    encode_check,
+    encode_role_conflict,
+    encode_success,
+    is_authentic_answer,
+    read_check,
+)
+from p2ptun.ice.checklist import Checklist
+from p2ptun.ice.config import CHECK_RTO, AgentConfig
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.event import DropReason
+from p2ptun.ice.exchange import Check, Exchange, Purpose
+from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
+from p2ptun.ice.remote import RemoteCandidates
+from p2ptun.ice.role import Resolution, Role, Stance
+from p2ptun.ice.scope import destination_from, is_refused
+from p2ptun.stun.attribute import ERROR_CODE, XOR_MAPPED_ADDRESS
+from p2ptun.stun.error import Code
+from p2ptun.stun.message import Message, MessageClass, new_transaction_id
+from p2ptun.stun.transaction import LAST_WAIT, REQUEST_COUNT, Transaction
+from p2ptun.types import Endpoint, RandomBytes, Transmit
+
+TRANSACTION_RTOS = (1 << REQUEST_COUNT - 1) - 1 + LAST_WAIT  # how many RTOs a transaction lasts: RFC 8489 6.2.1
+
+
+class Generation:
+    """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        credentials: Credentials,
+        stance: Stance,
+        local_candidates: LocalCandidates,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self.local = credentials
+        self.remote: Credentials | None = None
+        self.checklist = Checklist(config.max_pairs)
+        self.remote_candidates = RemoteCandidates(config.max_candidates)
+        self.has_all_remote = False
+        self._config = config
+        self._stance = stance
+        self._local_candidates = local_candidates
+        self._random_bytes = random_bytes
+        self._exchange = Exchange()
+        self._early: dict[tuple[Endpoint, Endpoint], InboundCheck] = {}
+        self._nominating: CandidatePair | None = None
+        self._answers: deque[Transmit] = deque()
+        self._next_check_at = 0.0
+
+    @property
+    def is_nominating(self) -> bool:
+        """Whether a nomination waits for its answer."""
+        return self._nominating is not None
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether a pair is nominated: then only triggered checks go on (RFC 8445 section 8.1.2)."""
+        return any(pair.is_nominated for pair in self.checklist.valid_pairs)
+
+    def add_local_candidate(self, host: Candidate) -> None:
+        """Pair a new host candidate with all remote ones. Reflexive ones are represented by it (section 6.1.2.4)."""
+        for remote in self.remote_candidates:
+            self._pair(host, remote)
+
+    def remove_base(self, base: Endpoint) -> None:
+        """Drop the pairs of a socket that is gone."""
+        for pair in self.checklist.remove_base(base):
+            self._abandon(pair)
+            self._exchange.forget(pair)
+
+    def set_remote_credentials(self, credentials: Credentials) -> None:
+        """Begin: checks can be built now, and those which came early are acted upon."""
+        self.remote = credentials
+        early, self._early = self._early, {}
+        for (base, source), check in early.items():
+            self._learn(check, base, source)
+
+    def add_remote_candidate(self, candidate: Candidate) -> DropReason | None:
+        """Take in a signalled candidate and pair it; give the reason when it is refused."""
+        if candidate.ufrag and self.remote is not None and candidate.ufrag != self.remote.ufrag:
+            return DropReason.FOREIGN_GENERATION
+        if is_refused(candidate.endpoint, self._config.refused_networks):
+            return DropReason.REFUSED_SOURCE
+        known = self.remote_candidates.find(candidate.endpoint, candidate.transport)
+        if known is None:
+            added = self.remote_candidates.add(candidate)
+            if added is None:
+                return DropReason.TOO_MANY
+            for host in self._local_candidates.hosts:
+                self._pair(host, added)
+        elif known.type is CandidateType.PEER_REFLEXIVE:
+            told = self.remote_candidates.upgrade(known, candidate)
+            self.checklist.replace_remote(known, told, self._stance.role)
+        return None
+
+    def nominate(self, pair: CandidatePair, now: float) -> None:
+        """Tell the peer that this valid pair is the one (RFC 8445 section 8.1.1)."""
+        self._nominating = pair
+        self._send_check(pair, Purpose.NOMINATE, now)
+
+    def check_consent(self, pair: CandidatePair, now: float) -> None:
+        """Send one consent check (RFC 7675 section 5.1)."""
+        self._send_check(pair, Purpose.CONSENT, now)
+
+    def fail(self, pair: CandidatePair, problem: PairProblem) -> None:
+        """Give a pair up, with its checks."""
+        self._abandon(pair)
+        self._exchange.quiet(pair)
+        self.checklist.fail(pair, problem)
+
+    def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
+        """Answer a check from the socket it came to, and act on an authenticated one (RFC 8445 section 7.3)."""
+        check = read_check(request, self.local)
+        if isinstance(check, Refusal):
+            if check.answer is not None:
+                self._answers.append(Transmit(check.answer, base, source))
+            return check.reason
+        resolution = self._stance.resolve(check.role, check.tie_breaker)
+        if resolution is Resolution.REJECT:
+            self._answers.append(Transmit(encode_role_conflict(request, self.local), base, source))
+            return DropReason.ROLE_CONFLICT
+        if resolution is Resolution.SWITCH:
+            self._stance.switch()
+            self._adapt_to_role()
+        self._answers.append(Transmit(encode_success(request, self.local, source), base, source))
+        if self.remote is None:
+            return self._remember(check, base, source)
+        return self._learn(check, base, source)
+
+    def receive_response(self, response: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
+        """Judge the answer to a check of ours (RFC 8445 section 7.2.5). Unauthenticated ones change nothing."""
+        check = self._exchange.find(response.transaction_id)
+        if check is None or self.remote is None:
+            return DropReason.UNKNOWN_TRANSACTION
+        if not is_authentic_answer(response, self.remote):
+            return DropReason.UNAUTHENTICATED
+        rtt = self._exchange.complete(check, now)
+        seen = response.get(XOR_MAPPED_ADDRESS)
+        if (base, source) != check.pair.key:
+            self._fail_check(check, PairProblem.NOT_SYMMETRIC)
+        elif response.message_class is MessageClass.ERROR:
+            self._receive_error(check, response)
+        elif response.unknown_required or seen is None:
+            self._fail_check(check, PairProblem.MALFORMED_ANSWER)
+        else:
+            check.pair.confirm(rtt, now)
+            self._receive_success(check, seen)
+        return None
+
+    def handle_timeout(self, now: float) -> None:
+        """Repeat checks and give up on those that stayed unanswered."""
+        for check in self._exchange.handle_timeout(now):
+            is_last = not self._exchange.is_checking(check.pair)
+            if check.purpose is Purpose.NOMINATE or (is_last and check.pair.state is PairState.IN_PROGRESS):
+                self._fail_check(check, PairProblem.NO_ANSWER)
+
+    def pace(self, now: float) -> None:
+        """Begin the next check, one every Ta (RFC 8445 section 6.1.4.2)."""
+        if not self._has_work or now < self._next_check_at:
+            return
+        pair = self.checklist.next_pair()
+        if pair is not None:
+            pair.state = PairState.IN_PROGRESS
+            self._send_check(pair, Purpose.CHECK, now)
+            self._next_check_at = now + self._pace
+
+    def next_transmit(self) -> Transmit | None:
+        """Give an answer or a check to send."""
+        return self._answers.popleft() if self._answers else self._exchange.next_transmit()
+
+    def next_check_at(self) -> float | None:
+        """Tell when `pace` has something to do."""
+        return self._next_check_at if self._has_work else None
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        return self._exchange.next_timeout()
+
+    @property
+    def _has_work(self) -> bool:
+        if self.remote is None:
+            return False
+        return self.checklist.has_triggered if self.is_concluded else self.checklist.has_work
+
+    @property
+    def _pace(self) -> float:
+        return self._config.connected_pace if self.checklist.valid_pairs else self._config.pace
+
+    def _pair(self, host: Candidate, remote: Candidate) -> None:
+        destination = destination_from(host.base, remote.endpoint)
+        if destination is not None and remote.transport is host.transport:
+            self.checklist.add(CandidatePair(host, remote, destination), self._stance.role)
+
+    def _remember(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
+        """Keep what came before the remote credentials, within bounds; a nomination isn't lost to a later check."""
+        earlier = self._early.get((base, source))
+        if earlier is None and len(self._early) >= self._config.max_candidates:
+            return DropReason.TOO_MANY
+        nominated = check.use_candidate or (earlier is not None and earlier.use_candidate)
+        self._early[base, source] = replace(check, use_candidate=nominated)
+        return None
+
+    def _learn(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
+        """Find or make the pair of an authenticated check and check it in turn (RFC 8445 7.3.1.3 to 7.3.1.5)."""
+        if self.remote is None or check.ufrag != self.remote.ufrag:
+            return DropReason.FOREIGN_GENERATION
+        pair = self.checklist.find(base, source) or self._learn_pair(check, base, source)
+        if pair is None:
+            return DropReason.TOO_MANY
+        if pair.state is not PairState.SUCCEEDED:
+            self._exchange.quiet(pair)
+            self.checklist.trigger(pair)
+        if check.use_candidate and self._stance.role is Role.CONTROLLED:
+            self._accept_nomination(pair)
+        return None
+
+    def _learn_pair(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> CandidatePair | None:
+        host = self._local_candidates.host(base)
+        remote = self.remote_candidates.find(source) or self.remote_candidates.learn(source, check.priority)
+        if host is None or remote is None:
+            return None
+        pair = CandidatePair(host, remote, source)
+        return pair if self.checklist.add(pair, self._stance.role) else None
+
+    def _accept_nomination(self, pair: CandidatePair) -> None:
+        if pair.valid is None:
+            pair.is_claimed = True
+        elif not pair.valid.nominated:
+            pair.valid = replace(pair.valid, nominated=True)
+            self._conclude()
+
+    def _receive_success(self, check: Check, seen: Endpoint) -> None:
+        """Make or refresh the valid pair (RFC 8445 sections 7.2.5.3.1 to 7.2.5.3.4)."""
+        pair = check.pair
+        if pair.valid is None and check.purpose is not Purpose.CHECK:
+            return  # it failed meanwhile; only a new check can make it valid
+        is_nominated = pair.is_nominated or pair.is_claimed
+        if check.purpose is Purpose.NOMINATE and pair is self._nominating:
+            self._nominating = None
+            is_nominated = True
+        if check.purpose is Purpose.CHECK:
+            self.checklist.succeed(pair)
+        was_nominated = pair.is_nominated
+        pair.valid = ValidPair(self._local_candidates.seen_as(pair.base, seen), is_nominated)
+        if is_nominated and not was_nominated:
+            self._conclude()
+
+    def _receive_error(self, check: Check, response: Message) -> None:
+        error = response.get(ERROR_CODE)
+        if error is None or error.code != Code.ROLE_CONFLICT:
+            self._fail_check(check, PairProblem.REJECTED)
+            return
+        if check.role is self._stance.role:
+            self._stance.lose(self._random_bytes)
+            self._adapt_to_role()
+        if check.purpose is not Purpose.CONSENT:
+            self._abandon(check.pair)
+            self.checklist.trigger(check.pair)
+
+    def _fail_check(self, check: Check, problem: PairProblem) -> None:
+        """Let the pair fail, but not for a lost consent check: that question is `Consent`'s."""
+        if check.purpose is not Purpose.CONSENT:
+            self.fail(check.pair, problem)
+
+    def _adapt_to_role(self) -> None:
+        """Recompute what the role decides; nominations of the other role are void."""
+        self._nominating = None
+        for pair in self.checklist.pairs:
+            pair.is_claimed = False
+        self.checklist.prioritize(self._stance.role)
+
+    def _abandon(self, pair: CandidatePair) -> None:
+        if self._nominating is pair:
+            self._nominating = None
+
+    def _conclude(self) -> None:
+        """Stop repeating checks: the race is over (RFC 8445 section 8.1.2). Late answers still count."""
+        for pair in self.checklist.pairs:
+            if not pair.is_nominated:
+                self._exchange.quiet(pair)
+
+    def _send_check(self, pair: CandidatePair, purpose: Purpose, now: float) -> None:
+        remote = self.remote
+        assert remote is not None  # noqa: S101 (no pair is checked before the remote credentials are known)
+        transaction_id = new_transaction_id(self._random_bytes)
+        priority = self._local_candidates.check_priority(pair.base)
+        use_candidate = purpose is Purpose.NOMINATE or (pair.is_nominated and self._stance.role is Role.CONTROLLING)
+        payload = encode_check(transaction_id, self.local, remote, self._stance, priority, use_candidate)
+        transaction = Transaction(payload, now, self._rto(pair, purpose))
+        self._exchange.start(Check(pair, purpose, self._stance.role, transaction_id, transaction))
+        if purpose is not Purpose.CONSENT:
+            pair.attempts = 1
+
+    def _rto(self, pair: CandidatePair, purpose: Purpose) -> float:
+        """Give the first RTO: RFC 8445 section 14.3, and twice the round trip once that is known.
+
+        A consent check isn't repeated; its transaction lasts as long as its answer may count.
+        """
+        if purpose is Purpose.CONSENT:
+            return self._config.consent_timeout / TRANSACTION_RTOS
+        return max(CHECK_RTO, self._pace * self.checklist.pending, 2 * (pair.rtt or 0.0))

@@ -1,0 +1,120 @@
+"""Our own candidates: one host candidate for each socket, and what servers and the peer see of it (RFC 8445 5.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.event import CandidateChanged, CandidateGathered
+from p2ptun.ice.gathering import Mapping
+from p2ptun.ice.priority import candidate_priority, local_preference
+from p2ptun.ice.scope import signalled
+from p2ptun.types import Endpoint, IPAddress, Transport
+
+_FoundationKey: TypeAlias = tuple[CandidateType, IPAddress, IPAddress | None, Transport]
+
+
+class LocalCandidates:
+    """The local candidates of one agent, with their priorities and foundations."""
+
+    def __init__(self, credentials: Credentials, max_hosts: int) -> None:
+        self._credentials = credentials
+        self._max_hosts = max_hosts
+        self._hosts: dict[Endpoint, Candidate] = {}
+        self._ranks: dict[Endpoint, int] = {}
+        self._reflexive: dict[tuple[Endpoint, Endpoint], Candidate] = {}
+        self._foundations: dict[_FoundationKey, str] = {}
+
+    @property
+    def hosts(self) -> tuple[Candidate, ...]:
+        """The host candidates: what pairs are made of."""
+        return tuple(self._hosts.values())
+
+    def __iter__(self) -> Iterator[Candidate]:
+        yield from self._hosts.values()
+        yield from self._reflexive.values()
+
+    def host(self, base: Endpoint) -> Candidate | None:
+        """Give the host candidate of a socket; None for a socket that isn't ours."""
+        return self._hosts.get(base)
+
+    def find(self, base: Endpoint, endpoint: Endpoint) -> Candidate | None:
+        """Give the candidate of `base` which others see at `endpoint`."""
+        seen = signalled(endpoint)
+        return next((item for item in self if item.base == base and signalled(item.endpoint) == seen), None)
+
+    def add_host(self, base: Endpoint) -> Candidate | None:
+        """Make the host candidate of a new socket; None when it is known or there are too many."""
+        if base in self._hosts or len(self._hosts) >= self._max_hosts:
+            return None
+        self._ranks[base] = self._free_rank(base)
+        priority = candidate_priority(CandidateType.HOST, self._preference(base))
+        self._hosts[base] = self._make(CandidateType.HOST, base, base, priority)
+        return self._hosts[base]
+
+    def remove_host(self, base: Endpoint) -> None:
+        """Drop a socket with everything that was seen of it."""
+        self._hosts.pop(base, None)
+        self._ranks.pop(base, None)
+        for key in [key for key in self._reflexive if key[0] == base]:
+            del self._reflexive[key]
+
+    def record_mapping(self, mapping: Mapping) -> CandidateGathered | CandidateChanged | None:
+        """Note what a server saw; None when that is nothing new (RFC 8445 section 5.1.3: redundant candidates)."""
+        key = mapping.base, mapping.server
+        old = self._reflexive.get(key)
+        if old is not None and old.endpoint == mapping.endpoint:
+            return None
+        twin = self.find(mapping.base, mapping.endpoint)
+        new = twin or self._make_reflexive(mapping)
+        self._reflexive.pop(key, None)
+        if twin is None:
+            self._reflexive[key] = new
+        if old is not None:
+            return CandidateChanged(old, new)
+        return CandidateGathered(new) if twin is None else None
+
+    def check_priority(self, base: Endpoint) -> int:
+        """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 section 7.1.1)."""
+        return candidate_priority(CandidateType.PEER_REFLEXIVE, self._preference(base))
+
+    def seen_as(self, base: Endpoint, endpoint: Endpoint) -> Candidate:
+        """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 section 7.2.5.3.1)."""
+        known = self.find(base, endpoint)
+        return known or self._make(CandidateType.PEER_REFLEXIVE, endpoint, base, self.check_priority(base))
+
+    def _make_reflexive(self, mapping: Mapping) -> Candidate:
+        preference = self._preference(mapping.base, mapping.alternative)
+        priority = candidate_priority(CandidateType.SERVER_REFLEXIVE, preference)
+        return self._make(CandidateType.SERVER_REFLEXIVE, mapping.endpoint, mapping.base, priority, mapping.server)
+
+    def _make(
+        self, kind: CandidateType, endpoint: Endpoint, base: Endpoint, priority: int, server: Endpoint | None = None
+    ) -> Candidate:
+        return Candidate(
+            type=kind,
+            transport=Transport.UDP,
+            endpoint=endpoint,
+            priority=priority,
+            foundation=self._foundation((kind, base.address, server.address if server else None, Transport.UDP)),
+            base=base,
+            related=None if kind is CandidateType.HOST else base,
+            generation=self._credentials.generation,
+            ufrag=self._credentials.ufrag,
+        )
+
+    def _foundation(self, key: _FoundationKey) -> str:
+        """Number the kinds of fate: type, base address, server address, transport (RFC 8445 section 5.1.1.3)."""
+        return self._foundations.setdefault(key, str(len(self._foundations) + 1))
+
+    def _preference(self, base: Endpoint, alternative: int = 0) -> int:
+        return local_preference(self._ranks[base], base.address.version, alternative)
+
+    def _free_rank(self, base: Endpoint) -> int:
+        """Find the first rank of the family that nobody has; an address that comes back may take its old one."""
+        version = base.address.version
+        taken = {rank for other, rank in self._ranks.items() if other.address.version == version}
+        return next(rank for rank in range(len(taken) + 1) if rank not in taken)

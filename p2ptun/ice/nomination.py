@@ -1,0 +1,57 @@
+"""Which valid pair carries data, and which one the controlling side nominates (RFC 8445 section 8.1.1).
+
+The design's second decision: the first valid pair carries data at once, and nomination follows when no better pair can
+still succeed. There is no waiting time; what may still be better is asked of the check list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.pair import CandidatePair, PairState
+from p2ptun.ice.role import Role
+
+
+def best_pair(pairs: Iterable[CandidatePair], role: Role) -> CandidatePair | None:
+    """Choose what carries data: the nominated pair of the highest priority, else the valid one of the highest.
+
+    An aggressive peer nominates several pairs; both sides then take the same one (RFC 8445 section 8.1.1).
+    """
+    valid = (pair for pair in pairs if pair.valid)
+    return max(valid, key=lambda pair: (pair.is_nominated, pair.valid_priority(role)), default=None)
+
+
+def pair_to_nominate(pairs: Iterable[CandidatePair], role: Role, patience: int, may_grow: bool) -> CandidatePair | None:
+    """Choose the pair to nominate now; None while a better one can still succeed, or when one is nominated.
+
+    Args:
+        pairs: The check list.
+        role: Only a controlling side nominates.
+        patience: A better pair in progress whose check was sent so often without an answer delays nothing.
+        may_grow: Whether candidates may still come. Then only a pair of two host candidates is good enough.
+    """
+    pairs = list(pairs)
+    best = best_pair(pairs, role)
+    if role is Role.CONTROLLED or best is None or best.is_nominated:
+        return None
+    if may_grow and not _is_host_only(best):
+        return None
+    if any(other.priority > best.priority and _can_succeed(other, patience) for other in pairs):
+        return None
+    return best
+
+
+def _is_host_only(pair: CandidatePair) -> bool:
+    local = pair.valid.local if pair.valid else pair.local
+    return local.type is CandidateType.HOST and pair.remote.type is CandidateType.HOST
+
+
+def _can_succeed(pair: CandidatePair, patience: int) -> bool:
+    match pair.state:
+        case PairState.FROZEN | PairState.WAITING:
+            return True
+        case PairState.IN_PROGRESS:
+            return pair.attempts < patience
+        case _:
+            return False

@@ -1,0 +1,142 @@
+"""A candidate pair and the five states of its check (RFC 8445 section 6.1.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.priority import pair_priority
+from p2ptun.ice.role import Role
+from p2ptun.types import Endpoint
+
+PairKey: TypeAlias = tuple[Endpoint, Endpoint]
+"""Base and destination: two pairs that agree in both are the same (RFC 8445 section 6.1.2.4)."""
+
+RTT_WEIGHT = 0.125  # RFC 6298 2: weight of a new sample
+
+
+class PairState(Enum):
+    """RFC 8445 section 6.1.2.6."""
+
+    FROZEN = "frozen"  # waits until another pair of its foundation has succeeded
+    WAITING = "waiting"
+    IN_PROGRESS = "in-progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class PairProblem(Enum):
+    """What went wrong last on a pair, for `status` and `explain`."""
+
+    NO_ANSWER = "no-answer"
+    NOT_SYMMETRIC = "not-symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
+    REJECTED = "rejected"  # an error response
+    MALFORMED_ANSWER = "malformed-answer"
+    UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SendError
+    FORBIDDEN = "forbidden"
+    TOO_BIG = "too-big"
+    REFUSED = "refused"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidPair:
+    """What a successful check proved (RFC 8445 section 7.2.5.3.2).
+
+    Its local candidate is the address that the other side saw: often server- or peer-reflexive where the checked pair
+    has the host candidate. Nomination sits here.
+    """
+
+    local: Candidate
+    nominated: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class CandidatePair:
+    """A local candidate, always a base, with a remote one; identified by base and destination.
+
+    Attributes:
+        destination: The remote candidate's endpoint; a link-local one with the zone of our base.
+        priority: Depends on the role: `Checklist.prioritize` keeps it right.
+        valid: What the last successful check proved; None until one was.
+        is_claimed: We are controlled and the other side nominated this pair before our own check succeeded
+            (RFC 8445 section 7.3.1.5).
+        attempts: How often the running check was sent.
+        confirmed_at: When the last authenticated answer came.
+        rtt: Smoothed round trip; None while nothing was measured.
+        problem: The last one; stays after a later success.
+    """
+
+    local: Candidate
+    remote: Candidate
+    destination: Endpoint
+    priority: int = 0
+    state: PairState = PairState.FROZEN
+    valid: ValidPair | None = None
+    is_claimed: bool = False
+    attempts: int = 0
+    confirmed_at: float | None = None
+    rtt: float | None = None
+    problem: PairProblem | None = None
+
+    @property
+    def base(self) -> Endpoint:
+        """The socket it is checked from."""
+        return self.local.base
+
+    @property
+    def key(self) -> PairKey:
+        """What tells it from others."""
+        return self.base, self.destination
+
+    @property
+    def foundation(self) -> tuple[str, str]:
+        """Foundations of both candidates, compared as whole strings (RFC 8445 section 6.1.2.6)."""
+        return self.local.foundation, self.remote.foundation
+
+    @property
+    def is_nominated(self) -> bool:
+        """Whether its valid pair is nominated."""
+        return self.valid is not None and self.valid.nominated
+
+    def prioritize(self, role: Role) -> None:
+        """Compute the priority for our `role`."""
+        self.priority = self._priority_with(self.local, role)
+
+    def valid_priority(self, role: Role) -> int:
+        """Compute the priority of the valid pair; 0 when there is none."""
+        return self._priority_with(self.valid.local, role) if self.valid else 0
+
+    def confirm(self, rtt: float | None, now: float) -> None:
+        """Note an authenticated answer, with a round trip when one could be measured."""
+        self.confirmed_at = now
+        if rtt is not None:
+            self.rtt = rtt if self.rtt is None else self.rtt + RTT_WEIGHT * (rtt - self.rtt)
+
+    def snapshot(self) -> PairSnapshot:
+        """Copy what an owner may see."""
+        local = self.valid.local if self.valid else self.local
+        return PairSnapshot(
+            local, self.remote, self.base, self.destination, self.state, self.is_nominated, self.rtt, self.problem
+        )
+
+    def _priority_with(self, local: Candidate, role: Role) -> int:
+        if role is Role.CONTROLLING:
+            return pair_priority(local.priority, self.remote.priority)
+        return pair_priority(self.remote.priority, local.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class PairSnapshot:
+    """A pair as it was when asked for."""
+
+    local: Candidate
+    remote: Candidate
+    base: Endpoint
+    destination: Endpoint
+    state: PairState
+    nominated: bool
+    rtt: float | None
+    problem: PairProblem | None

@@ -1,0 +1,102 @@
+"""The selected pair, and the watch over it."""
+
+from __future__ import annotations
+
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.consent import Consent, Liveness
+from p2ptun.ice.event import PairSelected
+from p2ptun.ice.pair import CandidatePair
+from p2ptun.types import RandomBytes
+
+
+class Path:
+    """Which pair carries data, and whether it may and does. A new pair begins a new watch."""
+
+    def __init__(self, config: AgentConfig, random_bytes: RandomBytes) -> None:
+        self._config = config
+        self._random_bytes = random_bytes
+        self._pair: CandidatePair | None = None
+        self._consent: Consent | None = None
+        self._selected: PairSelected | None = None
+
+    @property
+    def pair(self) -> CandidatePair | None:
+        """The pair that carries data."""
+        return self._pair
+
+    @property
+    def selected(self) -> PairSelected | None:
+        """The same as a value, for the owner."""
+        return self._selected
+
+    @property
+    def liveness(self) -> Liveness | None:
+        """What is known of it; None while nothing is selected."""
+        return self._consent.liveness if self._consent else None
+
+    def may_send(self, now: float) -> bool:
+        """Tell whether data may go out now."""
+        return self._consent is not None and self._consent.may_send(now)
+
+    def select(self, pair: CandidatePair | None, now: float) -> PairSelected | None:
+        """Let `pair`, which is valid, carry data; give the event when that is news."""
+        if pair is not self._pair:
+            self._pair = pair
+            self._consent = self._watch_over(pair, now) if pair else None
+        before, self._selected = self._selected, _describe(pair) if pair else None
+        is_news = self._selected is not None and _identity(self._selected) != _identity(before)
+        return self._selected if is_news else None
+
+    def record_sent(self, now: float) -> None:
+        """Note that traffic went out."""
+        if self._consent is not None:
+            self._consent.record_sent(now)
+
+    def record_authenticated(self, now: float) -> None:
+        """Note that something authentic came in."""
+        if self._consent is not None:
+            self._consent.record_authenticated(now)
+
+    def request_consent(self, now: float) -> None:
+        """Ask for consent, because a packet waits for it."""
+        if self._consent is not None:
+            self._consent.request(now)
+
+    def suspect(self, now: float) -> None:
+        """Doubt the path at once."""
+        if self._consent is not None:
+            self._consent.suspect(now)
+
+    def take_check(self, now: float) -> CandidatePair | None:
+        """Tell the watch about answers that came; give the pair when a consent check is to be sent on it now."""
+        if self._pair is None or self._consent is None:
+            return None
+        confirmed_at = self._pair.confirmed_at
+        if confirmed_at is not None and confirmed_at > self._consent.confirmed_at:
+            self._consent.record_answer(self._pair.rtt, confirmed_at)
+        return self._pair if self._consent.take_check(now) else None
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on everything that is due."""
+        if self._consent is not None:
+            self._consent.handle_timeout(now)
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        return self._consent.next_timeout() if self._consent else None
+
+    def _watch_over(self, pair: CandidatePair, now: float) -> Consent:
+        confirmed_at = now if pair.confirmed_at is None else pair.confirmed_at
+        return Consent(self._config, self._random_bytes, pair.rtt, confirmed_at, now)
+
+
+def _describe(pair: CandidatePair) -> PairSelected:
+    seen = pair.snapshot()
+    return PairSelected(seen.local, seen.remote, seen.base, seen.destination, seen.rtt, seen.nominated)
+
+
+def _identity(selected: PairSelected | None) -> tuple[object, ...] | None:
+    """Give what makes a selection worth telling: all but the round trip."""
+    if selected is None:
+        return None
+    return selected.local, selected.remote, selected.base, selected.destination, selected.nominated

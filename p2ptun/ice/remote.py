@@ -1,0 +1,63 @@
+"""The peer's candidates: signalled ones, and those learnt from its checks (RFC 8445 sections 5.3 and 7.3.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.scope import signalled
+from p2ptun.types import Endpoint, Transport
+
+
+class RemoteCandidates:
+    """The remote candidates of one generation; signalled and peer-reflexive ones are bounded apart."""
+
+    def __init__(self, max_candidates: int) -> None:
+        self._max_candidates = max_candidates
+        self._candidates: dict[tuple[Transport, Endpoint], Candidate] = {}
+        self._learnt = 0
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(tuple(self._candidates.values()))
+
+    def find(self, endpoint: Endpoint, transport: Transport = Transport.UDP) -> Candidate | None:
+        """Give the candidate with this transport address."""
+        return self._candidates.get((transport, signalled(endpoint)))
+
+    def add(self, candidate: Candidate) -> Candidate | None:
+        """Take in a new signalled candidate, normalised; None when there are too many."""
+        if self._count(learnt=False) >= self._max_candidates:
+            return None
+        endpoint = signalled(candidate.endpoint)
+        foundation = candidate.foundation or self._own_foundation()
+        return self._store(replace(candidate, endpoint=endpoint, base=endpoint, foundation=foundation))
+
+    def learn(self, endpoint: Endpoint, priority: int) -> Candidate | None:
+        """Make the peer-reflexive candidate that an authenticated check came from; None when there are too many."""
+        if self._count(learnt=True) >= self._max_candidates:
+            return None
+        seen = signalled(endpoint)
+        kind = CandidateType.PEER_REFLEXIVE
+        return self._store(Candidate(kind, Transport.UDP, seen, priority, self._own_foundation(), seen))
+
+    def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
+        """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 section 11.4); give the new one."""
+        foundation = told.foundation or learnt.foundation
+        return self._store(replace(told, endpoint=learnt.endpoint, base=learnt.base, foundation=foundation))
+
+    def _store(self, candidate: Candidate) -> Candidate:
+        self._candidates[candidate.transport, candidate.endpoint] = candidate
+        return candidate
+
+    def _own_foundation(self) -> str:
+        """Give a foundation that no other remote candidate has (RFC 8445 section 7.3.1.3)."""
+        taken = {candidate.foundation for candidate in self}
+        while (foundation := f"learnt{self._learnt}") in taken:
+            self._learnt += 1
+        self._learnt += 1
+        return foundation
+
+    def _count(self, *, learnt: bool) -> int:
+        return sum((candidate.type is CandidateType.PEER_REFLEXIVE) is learnt for candidate in self)

@@ -1,0 +1,65 @@
+"""Which addresses can reach which: families, links and zones (RFC 8445 section 6.1.2.2, RFC 4007, RFC 8421)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_network
+
+from p2ptun.types import Endpoint, IPAddress, IPNetwork, unmapped
+
+DEFAULT_REFUSED_NETWORKS: tuple[IPNetwork, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network, RFC 1122 3.2.1.3
+        "127.0.0.0/8",  # loopback
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and the broadcast address
+        "::/128",
+        "::1/128",
+        "ff00::/8",  # multicast
+        "fec0::/10",  # site-local, deprecated: RFC 8445 5.1.1.1
+    )
+)
+
+
+def is_refused(endpoint: Endpoint, networks: Iterable[IPNetwork]) -> bool:
+    """Tell whether nothing may ever be sent to `endpoint`: port 0, or an address inside one of `networks`."""
+    address = without_zone(unmapped(endpoint.address))
+    return endpoint.port == 0 or any(address.version == network.version and address in network for network in networks)
+
+
+def without_zone(address: IPAddress) -> IPAddress:
+    """Strip the zone, which has a meaning on this machine only."""
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return IPv6Address(int(address))
+    return address
+
+
+def signalled(endpoint: Endpoint) -> Endpoint:
+    """Give the form of `endpoint` that both sides can compare: no zone, no IPv4-mapped address."""
+    address = without_zone(unmapped(endpoint.address))
+    return endpoint if address is endpoint.address else replace(endpoint, address=address)
+
+
+def destination_from(base: Endpoint, remote: Endpoint) -> Endpoint | None:
+    """Give the endpoint to send to in order to reach `remote` from `base`; None when the two don't share a scope.
+
+    Families must match, loopback reaches only loopback, link-local only link-local (RFC 8445 section 6.1.2.2). A
+    link-local destination takes the zone of the base: the remote side can't know it.
+    """
+    here, there = base.address, unmapped(remote.address)
+    if here.version != there.version or here.is_loopback != there.is_loopback:
+        return None
+    if here.is_link_local != there.is_link_local:
+        return None
+    if isinstance(here, IPv6Address) and isinstance(there, IPv6Address) and here.is_link_local:
+        return _on_link_of(here, there, remote.port)
+    return Endpoint(there, remote.port)
+
+
+def _on_link_of(here: IPv6Address, there: IPv6Address, port: int) -> Endpoint | None:
+    if there.scope_id not in (None, here.scope_id):
+        return None
+    zone = f"%{here.scope_id}" if here.scope_id is not None else ""
+    return Endpoint(IPv6Address(f"{IPv6Address(int(there))}{zone}"), port)
