@@ -34,6 +34,11 @@ MIN_IPV6_MTU = 1280  # RFC 8200 section 5
 
 PRIVILEGE_REMEDY = "Run it with sudo, or give it CAP_NET_ADMIN."
 
+_REMEDIES = {
+    4: "Choose another with --address.",
+    6: "If IPv6 is switched off here (sysctl net.ipv6.conf.all.disable_ipv6), give only IPv4 addresses with --address.",
+}
+
 _CATCH_ALL_PREFIX = {4: 8, 6: 16}
 """Routes this wide say where to send what nobody else claims: a /31 inside 10.0.0.0/8 takes two addresses out of it."""
 
@@ -159,7 +164,7 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
             _check_route(destination, foreign)
         _set_up(kernel, index, mtu)
         for address in addresses:
-            with _explained(f"The address {address} can't be set on {name}"):
+            with _explained(f"The address {address} can't be set on {name}", _REMEDIES[address.version]):
                 _add_address(kernel, index, address)
         connected = {address.network for address in addresses}
         for destination in dict.fromkeys(routes):

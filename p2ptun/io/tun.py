@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from itertools import count
 
 import trio
 from pytun import IFF_NO_PI, IFF_TUN, IFF_TUN_EXCL, TunTapDevice
@@ -131,7 +130,8 @@ class TunDevice:
         """Remove the interface, and with it its addresses and routes. Closing twice is harmless."""
         if not self._is_closed:
             self._is_closed = True
-            trio.lowlevel.notify_closing(self._descriptor)
+            if trio.lowlevel.in_trio_run():
+                trio.lowlevel.notify_closing(self._descriptor)
             self._device.close()
 
     def __enter__(self) -> TunDevice:
@@ -163,15 +163,12 @@ def check_name(name: str) -> None:
 
 def _create_numbered() -> TunTapDevice:
     """Create p2ptun0, or the next one free. Creating is also the test, so two of us at once get two names."""
-    for number in count():
+    for number in range(MAX_NAMES):
         device = _create(f"{DEFAULT_NAME}{number}")
         if device is not None:
             return device
-        if number >= MAX_NAMES:
-            break
-    raise DeviceError(
-        f"{DEFAULT_NAME}0 to {DEFAULT_NAME}{MAX_NAMES} are all taken.", "Choose another name with --name."
-    )
+    last = f"{DEFAULT_NAME}{MAX_NAMES - 1}"
+    raise DeviceError(f"{DEFAULT_NAME}0 to {last} are all taken.", "Choose another name with --name.")
 
 
 def _create(name: str) -> TunTapDevice | None:

@@ -241,8 +241,15 @@ class UdpSocket:
         """Close the socket; whoever waits on it gets trio.ClosedResourceError. Closing twice is harmless."""
         descriptor = self._socket.fileno()
         if descriptor >= 0:
-            trio.lowlevel.notify_closing(descriptor)
+            if trio.lowlevel.in_trio_run():
+                trio.lowlevel.notify_closing(descriptor)
             self._socket.close()
+
+    def __enter__(self) -> UdpSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _descriptor(self) -> int:
         descriptor = self._socket.fileno()
@@ -377,8 +384,8 @@ def _probe_segmentation(sock: socket.socket) -> bool:
 def _translated(local: Endpoint, error: OSError) -> DeviceError:
     if error.errno == errno.EADDRINUSE:
         return DeviceError(f"UDP port {local.port} is already in use on {local.address}.", "Choose another port, or 0.")
-    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, None):  # None: no interface has the zone's name
         return DeviceError(f"{local.address} is no address of this machine.", "List those there are: ip -br address")
     if error.errno == errno.EACCES:
         return PrivilegeError(f"UDP port {local.port} is reserved for root.", "Choose a port above 1023.")
-    return DeviceError(f"No UDP socket on {local}: {os.strerror(error.errno or 0)}.")
+    return DeviceError(f"No UDP socket on {local}: {os.strerror(error.errno)}.")
