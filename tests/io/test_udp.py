@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 
@@ -323,3 +324,44 @@ async def test_a_socket_with_room_is_writable() -> None:
     with trio.fail_after(5):
         await sock.wait_writable()
     sock.close()
+
+
+async def test_a_network_card_that_cant_split_is_asked_once() -> None:
+    class Card(socket.socket):
+        asked = 0
+
+        def sendmsg(self, *_: object, **__: object) -> int:
+            self.asked += 1
+            raise OSError(errno.EIO, "no checksum offload")
+
+    receiver = await UdpSocket.bind(IPV4)
+    card = Card(socket.AF_INET, socket.SOCK_DGRAM)
+    card.bind(("127.0.0.1", 0))
+    sender = UdpSocket(card, udp.DEFAULT_OPTIONS)
+    sender._has_segmentation = True
+    for _ in range(2):
+        assert sender.send_batch(batch_of(*[b"same"] * 5), receiver.local)
+    assert (await receive(receiver, 10))[0] == [b"same"] * 10
+    assert card.asked == 1
+    assert not sender.has_segmentation
+    assert not sender.send_errors
+    sender.close()
+    receiver.close()
+
+
+async def test_a_kernel_without_segmentation() -> None:
+    class Kernel(socket.socket):
+        def getsockopt(self, *_: object) -> int:  # type: ignore[override]  # one of the three forms is enough
+            raise OSError(errno.ENOPROTOOPT, "not before 4.18")
+
+    old = UdpSocket(Kernel(socket.AF_INET, socket.SOCK_DGRAM), udp.DEFAULT_OPTIONS)
+    assert not old.has_segmentation
+    old.close()
+
+
+def close_outside_of_trio() -> None:
+    trio.run(UdpSocket.bind, IPV4).close()
+
+
+async def test_closing_outside_of_trio() -> None:
+    await trio.to_thread.run_sync(close_outside_of_trio)

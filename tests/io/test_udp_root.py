@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -153,3 +155,36 @@ def test_buffers_beyond_the_systems_limit() -> None:
 
     shell(LINK)
     run(body)
+
+
+UNPRIVILEGED = """
+import socket, trio
+from p2ptun.errors import PrivilegeError
+from p2ptun.io.udp import SocketOptions, UdpSocket
+from p2ptun.types import Endpoint
+
+async def main():
+    with await UdpSocket.bind(Endpoint.of("127.0.0.1", 0), SocketOptions(fwmark=1, buffer_size=64 << 20)) as sock:
+        assert not sock.is_marked
+        size = sock._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert 4096 < size < 128 << 20, size
+        assert sock.send(b"x", sock.local) is None
+    try:
+        await UdpSocket.bind(Endpoint.of("127.0.0.1", 53))
+    except PrivilegeError as error:
+        print(error, error.remedy)
+
+trio.run(main)
+"""
+
+
+@in_namespace
+def test_without_privilege_a_socket_does_what_it_can() -> None:
+    dropped = "-net_admin,-net_raw,-net_bind_service"
+    drop = ["setpriv", "--bounding-set", dropped, "--inh-caps", dropped]
+    finished = subprocess.run(
+        [*drop, sys.executable, "-W", "error", "-c", UNPRIVILEGED], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "UDP port 53 is reserved for root. Choose a port above 1023.\n"
+    assert "can't be marked without CAP_NET_ADMIN" in finished.stderr
