@@ -105,11 +105,6 @@ class Agent:
         return self._generation.local
 
     @property
-    def remote_credentials(self) -> Credentials | None:
-        """What we need in order to check the peer; None until it was set."""
-        return self._generation.remote
-
-    @property
     def local_candidates(self) -> tuple[Candidate, ...]:
         """What to tell the peer."""
         return tuple(self._local)
@@ -162,6 +157,7 @@ class Agent:
         self._local.remove_host(base)
         self._gathering.remove_base(base)
         self._generation.remove_base(base)
+        self._be_patient(now)
         self._settle(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
@@ -182,7 +178,8 @@ class Agent:
         """
         if self._generation.remote not in (None, credentials):
             raise LocalProtocolError("remote credentials change with a restart only")
-        self._generation.set_remote_credentials(credentials)
+        for reason in self._generation.set_remote_credentials(credentials):
+            self._drop(reason)
         self._be_patient(now)
         self._settle(now)
 
@@ -203,12 +200,14 @@ class Agent:
     def record_sent(self, now: float) -> None:
         """Note that tunnel traffic went out on the selected pair: an answer of some kind is expected."""
         self._path.record_sent(now)
-        self._settle(now)
+        if self._state is not AgentState.CONNECTED:
+            self._settle(now)
 
     def record_authenticated(self, now: float) -> None:
         """Note that an authentic tunnel packet came in on the selected pair: it is alive."""
         self._path.record_authenticated(now)
-        self._settle(now)
+        if self._state is not AgentState.CONNECTED:
+            self._settle(now)
 
     def request_consent(self, now: float) -> None:
         """Ask for consent at once, because a packet waits for it."""
@@ -229,7 +228,7 @@ class Agent:
             if is_fatal and pair.state is PairState.IN_PROGRESS:
                 self._generation.fail(pair, pair.problem)
             if is_fatal and pair is self._path.pair:
-                self._path.suspect(now)
+                self._path.doubt(now)
         self._settle(now)
 
     def close(self, now: float) -> None:
@@ -317,20 +316,17 @@ class Agent:
         """Draw the conclusions of whatever has just happened, and say them."""
         if self._state in _OVER:
             return
-        self._announce_role()
+        if self._announced_role is not self.role:
+            self._announced_role = self.role
+            self._events.append(RoleChanged(self.role))
         self._collect_mappings()
         self._select(now)
         self._nominate(now)
-        if (pair := self._path.take_check(now)) is not None:
+        for pair in self._path.take_checks(self._generation.checklist.valid_pairs, now):
             self._generation.check_consent(pair, now)
         self._judge()
         if self._state not in _OVER:
             self._generation.pace(now)
-
-    def _announce_role(self) -> None:
-        if self._announced_role is not self.role:
-            self._announced_role = self.role
-            self._events.append(RoleChanged(self.role))
 
     def _collect_mappings(self) -> None:
         while (mapping := self._gathering.next_mapping()) is not None:
@@ -343,11 +339,14 @@ class Agent:
 
     def _select(self, now: float) -> None:
         """Let the best valid pair carry data, and watch over it."""
+        overtaken = self._path.overtaken(self._generation.checklist.valid_pairs)
+        if overtaken is not None:
+            self._generation.fail(overtaken, PairProblem.NO_ANSWER)
         event = self._path.select(best_pair(self._generation.checklist.pairs, self.role), now)
         if event is not None:
             self._events.append(event)
-            if event.nominated:
-                self._gathering.rest()
+        if event is not None and event.nominated:
+            self._gathering.rest()
 
     def _nominate(self, now: float) -> None:
         if self._generation.is_nominating:

@@ -28,7 +28,7 @@ from p2ptun.stun.attribute import (
     AttributeValue,
 )
 from p2ptun.stun.error import Code, error_response, unknown_attribute_response
-from p2ptun.stun.integrity import HMAC_SHA1, Integrity, has_integrity, short_term_key, verify_integrity
+from p2ptun.stun.integrity import HMAC_SHA1, HMAC_SHA256, Integrity, has_integrity, short_term_key, verify_integrity
 from p2ptun.stun.message import (
     Message,
     MessageClass,
@@ -98,7 +98,7 @@ def encode_check(
     if use_candidate:
         attributes.append((USE_CANDIDATE, True))
     message = Message(Method.BINDING, MessageClass.REQUEST, transaction_id, tuple(attributes))
-    return encode_message(message, _seal(remote))
+    return encode_message(message, Integrity(HMAC_SHA1, short_term_key(remote.password)))
 
 
 def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
@@ -116,23 +116,23 @@ def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
         return _refuse_unsigned(request, Code.UNAUTHENTICATED, DropReason.UNAUTHENTICATED)
     if request.unknown_required:
         answer = unknown_attribute_response(request, request.unknown_required)
-        return Refusal(DropReason.UNKNOWN_ATTRIBUTE, encode_message(answer, _seal(local)))
+        return Refusal(DropReason.UNKNOWN_ATTRIBUTE, _encode_answer(request, answer, local))
     priority = request.get(PRIORITY)
     if priority is None:
         answer = error_response(request, Code.BAD_REQUEST)
-        return Refusal(DropReason.BAD_REQUEST, encode_message(answer, _seal(local)))
+        return Refusal(DropReason.BAD_REQUEST, _encode_answer(request, answer, local))
     role, tie_breaker = _read_role(request)
     return InboundCheck(priority, role, tie_breaker, request.get(USE_CANDIDATE) is not None, peer_ufrag)
 
 
 def encode_success(request: Message, local: Credentials, source: Endpoint) -> bytes:
     """Answer a check: tell the peer where it came from (RFC 8445 section 7.3)."""
-    return encode_message(success_response(request, (XOR_MAPPED_ADDRESS, source)), _seal(local))
+    return _encode_answer(request, success_response(request, (XOR_MAPPED_ADDRESS, source)), local)
 
 
 def encode_role_conflict(request: Message, local: Credentials) -> bytes:
     """Answer 487 (RFC 8445 section 7.3.1.1), sealed as every answer is."""
-    return encode_message(error_response(request, Code.ROLE_CONFLICT), _seal(local))
+    return _encode_answer(request, error_response(request, Code.ROLE_CONFLICT), local)
 
 
 def is_authentic_answer(response: Message, remote: Credentials) -> bool:
@@ -140,8 +140,10 @@ def is_authentic_answer(response: Message, remote: Credentials) -> bool:
     return verify_integrity(response, short_term_key(remote.password))
 
 
-def _seal(owner: Credentials) -> Integrity:
-    return Integrity(HMAC_SHA1, short_term_key(owner.password))
+def _encode_answer(request: Message, answer: Message, local: Credentials) -> bytes:
+    """Seal an answer as its request was sealed (RFC 8489 section 9.1.3)."""
+    algorithm = HMAC_SHA256 if HMAC_SHA256 in request.integrity else HMAC_SHA1
+    return encode_message(answer, Integrity(algorithm, short_term_key(local.password)))
 
 
 def _refuse_unsigned(request: Message, code: Code, reason: DropReason) -> Refusal:

@@ -38,9 +38,15 @@ class Checklist:
     @property
     def has_work(self) -> bool:
         """Whether `next_pair` would give one."""
-        return bool(self._triggered) or any(
-            pair.state in (PairState.WAITING, PairState.FROZEN) for pair in self._pairs.values()
-        )
+        if self._triggered or any(pair.state is PairState.WAITING for pair in self._pairs.values()):
+            return True
+        active = self._active_foundations
+        return any(pair.state is PairState.FROZEN and pair.foundation not in active for pair in self._pairs.values())
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether a pair is nominated: then only triggered checks go on (RFC 8445 section 8.1.2)."""
+        return any(pair.is_nominated for pair in self._pairs.values())
 
     @property
     def has_triggered(self) -> bool:
@@ -134,13 +140,17 @@ class Checklist:
             self._remove(pair)
         return gone
 
+    @property
+    def _active_foundations(self) -> set[tuple[str, str]]:
+        return {pair.foundation for pair in self._pairs.values() if pair.state is PairState.IN_PROGRESS}
+
     def _best(self, state: PairState) -> CandidatePair | None:
         candidates = (pair for pair in self._pairs.values() if pair.state is state)
         return max(candidates, key=lambda pair: pair.priority, default=None)
 
     def _thawed(self) -> CandidatePair | None:
         """Unfreeze the best pair of each foundation that has none under way; give the best of these."""
-        active = {pair.foundation for pair in self._pairs.values() if pair.state is PairState.IN_PROGRESS}
+        active = self._active_foundations
         for pair in self.pairs:
             if pair.state is PairState.FROZEN and pair.foundation not in active:
                 pair.state = PairState.WAITING

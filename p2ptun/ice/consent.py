@@ -55,6 +55,7 @@ class Consent:
         self._rtt = rtt or 0.0
         self._confirmed_at = confirmed_at
         self._liveness = Liveness.ALIVE
+        self._suspected_at: float | None = None
         self._is_check_due = False
         self._timers: Deadlines[_Timer] = Deadlines()
         self._timers.set(_Timer.IDLE, now + config.idle_after)
@@ -66,6 +67,11 @@ class Consent:
     def confirmed_at(self) -> float:
         """When consent was given last."""
         return self._confirmed_at
+
+    @property
+    def suspected_at(self) -> float | None:
+        """Since when the path is suspect; None while it isn't."""
+        return self._suspected_at
 
     @property
     def liveness(self) -> Liveness:
@@ -94,6 +100,7 @@ class Consent:
         self._timers.cancel(_Timer.ASK)
         if self._liveness is Liveness.SUSPECT:
             self._liveness = Liveness.ALIVE
+            self._suspected_at = None
             self._timers.set(_Timer.IDLE, now + self._config.idle_after)
             self._schedule_check(now)
 
@@ -173,6 +180,7 @@ class Consent:
         if self._liveness is Liveness.IDLE:
             self._need_consent(now - self._patience)
         self._liveness = Liveness.SUSPECT
+        self._suspected_at = now
         for timer in (_Timer.ASK, _Timer.SUSPECT, _Timer.IDLE):
             self._timers.cancel(timer)
         self._is_check_due = True

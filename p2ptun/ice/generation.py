@@ -61,6 +61,7 @@ class Generation:
         self._random_bytes = random_bytes
         self._exchange = Exchange()
         self._early: dict[tuple[Endpoint, Endpoint], InboundCheck] = {}
+        self._untried: list[Candidate] = []
         self._nominating: CandidatePair | None = None
         self._answers: deque[Transmit] = deque()
         self._next_check_at = 0.0
@@ -69,11 +70,6 @@ class Generation:
     def is_nominating(self) -> bool:
         """Whether a nomination waits for its answer."""
         return self._nominating is not None
-
-    @property
-    def is_concluded(self) -> bool:
-        """Whether a pair is nominated: then only triggered checks go on (RFC 8445 section 8.1.2)."""
-        return any(pair.is_nominated for pair in self.checklist.valid_pairs)
 
     def add_local_candidate(self, host: Candidate) -> None:
         """Pair a new host candidate with all remote ones. Reflexive ones are represented by it (section 6.1.2.4)."""
@@ -86,16 +82,20 @@ class Generation:
             self._abandon(pair)
             self._exchange.forget(pair)
 
-    def set_remote_credentials(self, credentials: Credentials) -> None:
-        """Begin: checks can be built now, and those which came early are acted upon."""
+    def set_remote_credentials(self, credentials: Credentials) -> list[DropReason]:
+        """Begin: act upon the candidates and checks that came early. Give why some of them are dropped."""
         self.remote = credentials
+        untried, self._untried = self._untried, []
         early, self._early = self._early, {}
-        for (base, source), check in early.items():
-            self._learn(check, base, source)
+        reasons = [self.add_remote_candidate(candidate) for candidate in untried]
+        reasons += [self._learn(check, base, source) for (base, source), check in early.items()]
+        return [reason for reason in reasons if reason is not None]
 
     def add_remote_candidate(self, candidate: Candidate) -> DropReason | None:
         """Take in a signalled candidate and pair it; give the reason when it is refused."""
-        if candidate.ufrag and self.remote is not None and candidate.ufrag != self.remote.ufrag:
+        if self.remote is None:
+            return self._put_off(candidate)
+        if candidate.ufrag and candidate.ufrag != self.remote.ufrag:
             return DropReason.FOREIGN_GENERATION
         if is_refused(candidate.endpoint, self._config.refused_networks):
             return DropReason.REFUSED_SOURCE
@@ -198,7 +198,7 @@ class Generation:
     def _has_work(self) -> bool:
         if self.remote is None:
             return False
-        return self.checklist.has_triggered if self.is_concluded else self.checklist.has_work
+        return self.checklist.has_triggered if self.checklist.is_concluded else self.checklist.has_work
 
     @property
     def _pace(self) -> float:
@@ -208,6 +208,13 @@ class Generation:
         destination = destination_from(host.base, remote.endpoint)
         if destination is not None and remote.transport is host.transport:
             self.checklist.add(CandidatePair(host, remote, destination), self._stance.role)
+
+    def _put_off(self, candidate: Candidate) -> DropReason | None:
+        """Keep a candidate until the credentials tell whether it is of their generation."""
+        if len(self._untried) >= self._config.max_candidates:
+            return DropReason.TOO_MANY
+        self._untried.append(candidate)
+        return None
 
     def _remember(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
         """Keep what came before the remote credentials, within bounds; a nomination isn't lost to a later check."""

@@ -8,6 +8,8 @@ from p2ptun.ice.event import PairSelected
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.types import RandomBytes
 
+MAX_STANDBY = 3  # our choice: how many valid pairs are probed beside a suspect one
+
 
 class Path:
     """Which pair carries data, and whether it may and does. A new pair begins a new watch."""
@@ -62,19 +64,33 @@ class Path:
         if self._consent is not None:
             self._consent.request(now)
 
-    def suspect(self, now: float) -> None:
+    def doubt(self, now: float) -> None:
         """Doubt the path at once."""
         if self._consent is not None:
             self._consent.suspect(now)
 
-    def take_check(self, now: float) -> CandidatePair | None:
-        """Tell the watch about answers that came; give the pair when a consent check is to be sent on it now."""
-        if self._pair is None or self._consent is None:
+    def overtaken(self, valid_pairs: list[CandidatePair]) -> CandidatePair | None:
+        """Give the pair when it is suspect, was probed in vain, and another valid one has answered in the meantime."""
+        if self._pair is None or self._consent is None or self._consent.suspected_at is None:
             return None
+        overdue_at = self._consent.suspected_at + max(self._config.probe_interval, self._pair.rtt or 0.0)
+        others = (pair for pair in valid_pairs if pair is not self._pair)
+        return self._pair if any((pair.confirmed_at or 0.0) > overdue_at for pair in others) else None
+
+    def take_checks(self, valid_pairs: list[CandidatePair], now: float) -> list[CandidatePair]:
+        """Tell the watch about answers that came; give the pairs on which a consent check is to be sent now.
+
+        Beside a suspect pair the best other valid ones are probed: one of them may take over.
+        """
+        if self._pair is None or self._consent is None:
+            return []
         confirmed_at = self._pair.confirmed_at
         if confirmed_at is not None and confirmed_at > self._consent.confirmed_at:
             self._consent.record_answer(self._pair.rtt, confirmed_at)
-        return self._pair if self._consent.take_check(now) else None
+        if not self._consent.take_check(now):
+            return []
+        others = [pair for pair in valid_pairs if pair is not self._pair]
+        return [self._pair, *others[:MAX_STANDBY]] if self.liveness is Liveness.SUSPECT else [self._pair]
 
     def handle_timeout(self, now: float) -> None:
         """Act on everything that is due."""
