@@ -79,11 +79,9 @@ def long_term_key(username: str, realm: str, password: str, algorithm: KeyAlgori
         opaque_string(password, "password"),
     )
     joined = ":".join(parts).encode()
-    match algorithm:
-        case KeyAlgorithm.MD5:
-            return hashlib.md5(joined, usedforsecurity=False).digest()  # what RFC 8489 18.5.1.1 prescribes
-        case KeyAlgorithm.SHA256:
-            return hashlib.sha256(joined).digest()
+    if algorithm is KeyAlgorithm.SHA256:
+        return hashlib.sha256(joined).digest()
+    return hashlib.md5(joined, usedforsecurity=False).digest()  # what RFC 8489 18.5.1.1 prescribes
 
 
 def userhash(username: str, realm: str) -> bytes:

@@ -49,7 +49,7 @@ LONGEST_BODY: Final = 0xFFFC  # the largest multiple of 4 that the length field 
 
 _HEADER: Final = struct.Struct(">HHI12s")
 _ATTRIBUTE: Final = struct.Struct(">HH")
-_SEALS: Final = ((HMAC_SHA1, MESSAGE_INTEGRITY), (HMAC_SHA256, MESSAGE_INTEGRITY_SHA256))
+_SEALS: Final = ((HMAC_SHA1, MESSAGE_INTEGRITY, 20), (HMAC_SHA256, MESSAGE_INTEGRITY_SHA256, 32))
 _COMPUTED: Final = (MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, FINGERPRINT)
 
 
@@ -154,13 +154,13 @@ def encode_message(message: Message, integrity: Integrity | None = None, fingerp
             raise LocalProtocolError(f"{attribute.name} is computed, never given")
         _append(out, attribute, attribute.encode(value, message.transaction_id))
     if integrity is not None:
-        for algorithm, attribute in _SEALS:
+        for algorithm, attribute, length in _SEALS:
             if algorithm in integrity.algorithm:
+                _reserve(out, attribute, length)
                 _append(out, attribute, compute_mac(bytes(out), algorithm, integrity.key))
     if fingerprint:
-        _set_body_length(out, len(out) - HEADER_LENGTH + 8)
+        _reserve(out, FINGERPRINT, 4)
         _append(out, FINGERPRINT, compute_fingerprint(out).to_bytes(4, "big"))
-    _set_body_length(out, len(out) - HEADER_LENGTH)
     return bytes(out)
 
 
@@ -229,16 +229,17 @@ def _check_fingerprint(data: bytes, at: int, value: bytes) -> None:
 
 
 def _append(out: bytearray, attribute: Attribute[V], value: bytes) -> None:
-    """Append one attribute with header and padding."""
-    if len(out) - HEADER_LENGTH + 4 + len(value) > LONGEST_BODY:
-        raise LocalProtocolError(f"{attribute.name} doesn't fit: a message holds {LONGEST_BODY} bytes")
+    """Append one attribute with header and padding, and count it into the message's length."""
+    _reserve(out, attribute, len(value))
     out += _ATTRIBUTE.pack(attribute.number, len(value)) + value + bytes(padding(len(value)))
 
 
-def _set_body_length(out: bytearray, length: int) -> None:
-    if length > LONGEST_BODY:
-        raise LocalProtocolError(f"FINGERPRINT doesn't fit: a message holds {LONGEST_BODY} bytes")
-    out[2:4] = length.to_bytes(2, "big")
+def _reserve(out: bytearray, attribute: Attribute[V], length: int) -> None:
+    """Set the message's length to the end of an attribute that is about to follow with a value of `length` bytes."""
+    body_length = len(out) - HEADER_LENGTH + 4 + length + padding(length)
+    if body_length > LONGEST_BODY:
+        raise LocalProtocolError(f"{attribute.name} doesn't fit: a message holds {LONGEST_BODY} bytes")
+    out[2:4] = body_length.to_bytes(2, "big")
 
 
 def _pack_type(message: Message) -> int:

@@ -46,8 +46,8 @@ class ShortTermClient:
         integrity = signed.integrity or self._integrity
         if not verify_integrity(response, integrity.key, integrity.algorithm):
             return Verdict.VIOLATED
-        chosen = HMAC_SHA256 if HMAC_SHA256 in response.integrity else HMAC_SHA1
-        self._integrity = replace(integrity, algorithm=chosen)
+        usable = response.integrity & integrity.algorithm
+        self._integrity = replace(integrity, algorithm=HMAC_SHA256 if HMAC_SHA256 in usable else HMAC_SHA1)
         return Verdict.ACCEPTED
 
 

@@ -21,7 +21,7 @@ DEFAULT_PORT: Final = 3478  # RFC 8489 section 8
 DEFAULT_SECURE_PORT: Final = 5349  # RFC 8489 section 8
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?![0-9]+\Z)(.*)", re.DOTALL)
-_AUTHORITY: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
+_AUTHORITY: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?")
 _NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 _NUMERIC: Final = re.compile(r"[0-9.]+")
 
@@ -166,7 +166,11 @@ class _Parser:
         return int(port)
 
     def _fail(self, problem: str, remedy: str) -> NoReturn:
-        raise ConfigError(self._where, self._key, f"{self._text!r} {problem}", remedy)
+        # Who writes user:password@host gets neither shown, and nothing floods the terminal.
+        shown = (
+            re.sub(r"[^:/@]*(:[^/@]*)?@", "...@", self._text[:100], count=1) if "@" in self._text else self._text[:100]
+        )
+        raise ConfigError(self._where, self._key, f"{shown!r} {problem}", remedy)
 
 
 def _parse_address(host: str) -> IPAddress | None:
