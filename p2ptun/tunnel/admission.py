@@ -46,7 +46,7 @@ class TokenBucket:
     def take(self, now: float) -> bool:
         """Take a token if there is one."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled_at) * self._rate)
-        self._filled_at = now
+        self._filled_at = max(now, self._filled_at)
         if self._tokens < 1:
             return False
         self._tokens -= 1

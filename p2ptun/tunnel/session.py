@@ -230,8 +230,6 @@ class Session:
             self._refuse(Refusal.MALFORMED)
             return
         match message:
-            case Keepalive():
-                pass
             case Close(reason):
                 self._forget()
                 self._events.append(PeerClosed(reason))
@@ -239,6 +237,8 @@ class Session:
                 self._events.append(ControlReceived(message))
             case Unknown():
                 self._refuse(Refusal.UNKNOWN_CONTROL)
+            case _:
+                pass  # a Keepalive has said everything by being authentic
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`."""
@@ -252,7 +252,7 @@ class Session:
                     self.send_control(Keepalive(), now)
                 case Timer.SILENCE:
                     self.initiate(now)
-                case Timer.EXPIRY:
+                case _:  # Timer.EXPIRY
                     self._expire(now)
 
     # Outputs

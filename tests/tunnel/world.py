@@ -6,7 +6,6 @@ import hashlib
 import heapq
 import itertools
 from collections.abc import Callable
-from random import Random
 
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.errors import AuthenticationFailed
@@ -169,7 +168,3 @@ class World:
         times = [self.a.session.next_timeout(), self.b.session.next_timeout()]
         times += [self._flying[0][0]] if self._flying else []
         return min((at for at in times if at is not None), default=None)
-
-
-def seeded(seed: int) -> Random:
-    return Random(seed)

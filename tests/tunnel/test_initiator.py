@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from p2ptun.errors import AuthenticationFailed
+from p2ptun.tunnel.cookie import Stamp
+from p2ptun.tunnel.event import SessionFailure
+from p2ptun.tunnel.handshake import Birth, ResponderHandshake
+from p2ptun.tunnel.index import IndexTable, SessionIndex
+from p2ptun.tunnel.initiator import Initiator
+from p2ptun.tunnel.wire import CookieReply, Response, decode_initiation, decode_response
+from tests.tunnel.world import ALGORITHMS, GREATER, LESSER, config_of, stream_of
+
+NOW = 1000.0
+BIRTH = Birth(NOW, NOW + 120)
+INDICES: IndexTable[str] = IndexTable(stream_of("indices"))
+
+
+@pytest.fixture
+def initiator() -> Initiator:
+    INDICES.__init__(stream_of("indices"))  # type: ignore[misc]
+    return Initiator(
+        config_of(LESSER, GREATER),
+        Stamp(GREATER.public),
+        stream_of("initiator"),
+        lambda: INDICES.claim("me"),
+        INDICES.release,
+    )
+
+
+def answer(datagram: bytes) -> Response:
+    theirs = ResponderHandshake(config_of(GREATER, LESSER), decode_initiation(datagram), stream_of("responder"))
+    return decode_response(theirs.respond(SessionIndex(2), ALGORITHMS[0]) + bytes(16))
+
+
+def test_an_answer_makes_keys(initiator: Initiator) -> None:
+    initiator.begin(b"binder", NOW)
+    response = answer(initiator.datagram)
+    assert initiator.is_answered_by(response)
+    keypair = initiator.read_response(response, BIRTH)
+    assert keypair.is_initiator
+    assert INDICES.find(keypair.local_index) == "me"
+    assert [initiator.is_waiting, initiator.is_answered_by(response)] == [False, False]
+    with pytest.raises(AuthenticationFailed, match="nobody asked"):
+        initiator.read_response(response, BIRTH)
+
+
+def test_a_retry_is_a_new_handshake(initiator: Initiator) -> None:
+    initiator.begin(b"", NOW)
+    first = initiator.datagram
+    late = answer(first)
+    assert initiator.retry(b"", NOW + 5)
+    second = decode_initiation(initiator.datagram)
+    assert second.ephemeral != decode_initiation(first).ephemeral
+    assert not initiator.is_answered_by(late)
+    assert not initiator.is_answered_by(CookieReply(late.receiver, b"", b""))
+    assert initiator.is_answered_by(CookieReply(second.sender, b"", b""))
+    assert len(INDICES) == 1
+
+
+def test_it_gives_up_after_90_seconds(initiator: Initiator) -> None:
+    initiator.begin(b"", NOW)
+    assert initiator.retry_at(NOW, 0.0) == NOW + 5
+    assert initiator.retry_at(NOW, 1.0) == pytest.approx(NOW + 5 + 1 / 3)
+    assert initiator.retry(b"", NOW + 89.9)
+    assert initiator.retry_at(NOW + 89.9, 0.0) == NOW + 90
+    assert not initiator.retry(b"", NOW + 90)
+    assert not initiator.is_waiting
+    assert initiator.failure is SessionFailure.NO_ANSWER
+    assert len(INDICES) == 0
+    initiator.lapse()
+
+
+def test_it_remembers_that_an_answer_was_refused(initiator: Initiator) -> None:
+    initiator.begin(b"", NOW)
+    good = answer(initiator.datagram)
+    forged = Response(good.receiver, good.body[:-1] + bytes([good.body[-1] ^ 1]), good.mac1)
+    with pytest.raises(AuthenticationFailed):
+        initiator.read_response(forged, BIRTH)
+    failures = [initiator.failure]
+    initiator.lapse()
+    initiator.begin(b"", NOW)
+    assert [*failures, initiator.failure] == [SessionFailure.UNAUTHENTIC_ANSWER, SessionFailure.NO_ANSWER]
