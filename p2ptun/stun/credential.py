@@ -199,7 +199,7 @@ class LongTermClient:
 
 
 class CredentialStore(Protocol):
-    """Where a server looks users up."""
+    """Where a server looks users up. Passwords come out prepared (`opaque_string`), or as ASCII that needs no more."""
 
     def find_password(self, username: str) -> str | None: ...
 
@@ -259,8 +259,12 @@ class LongTermServer:
         features: SecurityFeature = SecurityFeature.PASSWORD_ALGORITHMS,
         nonce_lifetime: float = NONCE_LIFETIME,
     ) -> None:
-        """`secret` makes the nonces: random, drawn anew at each start, since `now` starts anew too."""
-        self._realm = realm
+        """`secret` makes the nonces: random, drawn anew at each start, since `now` starts anew too.
+
+        Raises:
+            ConfigError: the realm isn't an OpaqueString.
+        """
+        self._realm = opaque_string(realm, "realm")
         self._store = store
         self._secret = secret
         self._features = features | SecurityFeature.PASSWORD_ALGORITHMS

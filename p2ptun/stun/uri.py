@@ -167,10 +167,9 @@ class _Parser:
 
     def _fail(self, problem: str, remedy: str) -> NoReturn:
         # Who writes user:password@host gets neither shown, and nothing floods the terminal.
-        shown = (
-            re.sub(r"[^:/@]*(:[^/@]*)?@", "...@", self._text[:100], count=1) if "@" in self._text else self._text[:100]
-        )
-        raise ConfigError(self._where, self._key, f"{shown!r} {problem}", remedy)
+        _, at, host = self._text.rpartition("@")
+        shown = f"...@{host}" if at else host
+        raise ConfigError(self._where, self._key, f"{shown[:100]!r} {problem}", remedy)
 
 
 def _parse_address(host: str) -> IPAddress | None:

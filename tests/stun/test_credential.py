@@ -448,6 +448,11 @@ def test_the_features_of_a_nonce_cannot_be_taken_out() -> None:
     assert code_of(ask(asked, signed_by(*identity, key=PLAIN_KEY))) == 438
 
 
+def test_a_realm_must_be_hashable() -> None:
+    with pytest.raises(ConfigError, match="realm: is empty"):
+        LongTermServer("", StaticCredentials({}, REALM_NAME), b"s")
+
+
 def test_users_are_prepared() -> None:
     store = StaticCredentials({"a\u3000b": "p\u00a0w"}, REALM_NAME)
     assert store.find_password("a b") == "p w"

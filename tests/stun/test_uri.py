@@ -133,7 +133,16 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert parse_uri(str(uri)) == uri
 
 
-@pytest.mark.parametrize("text", ["turn:me:hush@example.org", "http://me:hush@example.org", "me:hush@example.org"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "turn:me:hush@example.org",
+        "http://me:hush@example.org",
+        "me:hush@example.org",
+        "turn:me:hush/hush@hush@example.org",
+        "turn:me:" + "hush" * 50 + "@example.org",
+    ],
+)
 def test_passwords_are_not_shown(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_uri(text)
