@@ -190,6 +190,16 @@ def test_a_stale_nonce_is_renewed_for_every_request_in_flight() -> None:
     assert isinstance(ask(asked, received(asker.sign(REQUEST)), late + 2), Authenticated)
 
 
+@pytest.mark.parametrize("code", [Code.UNAUTHENTICATED, Code.STALE_NONCE])
+def test_many_requests_in_flight_are_no_loop(code: Code) -> None:
+    asker = challenged(b"old")
+    in_flight = [asker.sign(REQUEST) for _ in range(6)]
+    for turn, signed in enumerate(in_flight):
+        response = challenge(code, (REALM, REALM_NAME), (NONCE, b"%d" % turn))
+        assert asker.judge(signed, response) is Verdict.RETRY
+    assert asker.sign(REQUEST).message.get(NONCE) == b"0"
+
+
 def test_a_restarted_server_is_met_again() -> None:
     asker = client()
     first = asker.sign(REQUEST)
