@@ -9,6 +9,7 @@
         MalformedPacket         the only thing a decode_* may raise, whatever the bytes
         AuthenticationFailed    bad MAC, tag or key; says why to us, never to the peer
       RendezvousError           the two sides could not be brought together
+        RendezvousEnded         and won't be, for nothing more can come
       DeviceError               the kernel refused an interface, an address, a route or a socket
         PrivilegeError          it refused because we lack a capability
 
@@ -54,6 +55,10 @@ class AuthenticationFailed(RemoteProtocolError):
 
 class RendezvousError(P2ptunError):
     """The rendezvous failed: a blob that can't be read, a server that can't be reached, a wrong code."""
+
+
+class RendezvousEnded(RendezvousError):
+    """Nothing more can come over this rendezvous: its input was closed. Asking again is useless."""
 
 
 class DeviceError(P2ptunError):

@@ -63,6 +63,12 @@ class Batch:
         """How many bytes are free after the last span."""
         return self.buffer.size - self.end
 
+    def share(self, spans: list[tuple[int, int]]) -> Batch:
+        """Make a batch of some of its spans over the same buffer: for reading, as long as this one isn't cleared."""
+        part = Batch.__new__(Batch)
+        part.buffer, part.spans = self.buffer, spans
+        return part
+
     def clear(self) -> None:
         """Forget every span. The bytes stay until they are overwritten."""
         self.spans.clear()

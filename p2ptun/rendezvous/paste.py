@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import trio
 
-from p2ptun.errors import RendezvousError
+from p2ptun.errors import RendezvousEnded, RendezvousError
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.signal.blob import is_complete, unwrap, wrap
 from p2ptun.signal.description import decode_description
@@ -61,7 +61,7 @@ class PasteRendezvous:
                 break
             text += _blob_in(line)
         if not text:
-            raise RendezvousError(
+            raise RendezvousEnded(
                 "The input ended before the other side's blob came.",
                 "Keep standard input open until the other side's blob has been pasted.",
             )

@@ -1,0 +1,1 @@
+"""Commands and rendering. Data goes to stdout, talk to stderr."""

@@ -1,0 +1,141 @@
+"""`p2ptun share` and `p2ptun join`: a tunnel for as long as the command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import trio
+
+from p2ptun.aead.algorithm import Algorithm, available_algorithms
+from p2ptun.cli.talk import ANSWER_ADVICE, OFFER_ADVICE, JsonView, Story, View
+from p2ptun.daemon.adhoc import AdhocOptions, AdhocTunnel, Outcome, Side
+from p2ptun.daemon.event import ErrorEvent
+from p2ptun.daemon.secret import read_secret
+from p2ptun.errors import ConfigError, P2ptunError
+from p2ptun.rendezvous.paste import PasteRendezvous
+from p2ptun.stun.uri import parse_uri
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+ADVICE = {Side.SHARE: OFFER_ADVICE, Side.JOIN: ANSWER_ADVICE}
+EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 1}
+
+OPTIONS = [
+    click.option("--rendezvous", metavar="paste", default="paste", show_default=True, envvar="P2PTUN_RENDEZVOUS",
+                 help="How the two sides find each other: by blobs that people carry."),
+    click.option("--name", metavar="IFNAME", help="Name of the interface.  [default: first free p2ptunN]"),
+    click.option("--address", "addresses", metavar="CIDR", multiple=True,
+                 help="Address of this side in the tunnel; may be repeated.  [default: agreed with the other side]"),
+    click.option("--route", "routes", metavar="CIDR", multiple=True,
+                 help="Offer the other side a network behind this one; may be repeated."),
+    click.option("--stun", metavar="URI", multiple=True, envvar="P2PTUN_STUN",
+                 help="STUN server that tells this side's public address (stun:host[:port]); may be repeated."),
+    click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
+                 help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
+    click.option("--mtu", type=click.IntRange(576, 65535), help="MTU of the interface.  [default: fits 1500 below]"),
+    click.option("--aead", type=click.Choice(["auto", *(each.value for each in Algorithm)]), default="auto",
+                 show_default=True, help="Cipher to offer."),
+    click.option("--rekey-interval", metavar="S", type=click.FloatRange(1, 86400), default=120.0, show_default=True,
+                 help="Change keys after so many seconds of use."),
+    click.option("--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
+                 help="Give up when not connected after so many seconds.  [default: wait]"),
+    click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on stdout."),
+]  # fmt: skip
+
+
+def _with_options(command: CommandT) -> CommandT:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_with_options
+def share(**options: object) -> int:
+    """Start a tunnel: prints an offer, waits for the other side's answer, stays in the foreground."""
+    return _run(Side.SHARE, options)
+
+
+@click.command()
+@_with_options
+def join(**options: object) -> int:
+    """Join a tunnel: asks for the other side's offer, prints the answer, stays in the foreground."""
+    return _run(Side.JOIN, options)
+
+
+def _run(side: Side, options: dict[str, Any]) -> int:
+    as_json = options.pop("as_json")
+    view: View = JsonView() if as_json else Story(ADVICE[side])
+    try:
+        rendezvous = PasteRendezvous(as_json, show=view.show_blob)
+        tunnel = AdhocTunnel(_options(**options), side, rendezvous, view.show)
+        return EXIT_CODES[trio.run(tunnel.run, strict_exception_groups=True)]
+    except P2ptunError as error:
+        if as_json:
+            view.show(ErrorEvent(str(error), error.remedy))
+        raise
+    finally:
+        view.close()
+
+
+def _options(
+    rendezvous: str,
+    name: str | None,
+    addresses: Sequence[str],
+    routes: Sequence[str],
+    stun: Sequence[str],
+    psk_file: Path | None,
+    mtu: int | None,
+    aead: str,
+    rekey_interval: float,
+    timeout: float | None,
+) -> AdhocOptions:
+    """Check the options and build what the tunnel takes.
+
+    Raises:
+        ConfigError: Naming the option, the problem and the remedy.
+    """
+    if rendezvous != "paste":
+        raise ConfigError("", "--rendezvous", f"{rendezvous!r} is unknown", "This version knows `paste`.")
+    return AdhocOptions(
+        name=name,
+        addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
+        routes=tuple(_parse(ip_network, "--route", each, "192.168.1.0/24") for each in routes),
+        stun=tuple(parse_uri(each) for each in stun),
+        psk=read_secret(psk_file, "--psk-file") if psk_file else None,
+        mtu=mtu,
+        algorithms=_algorithms(aead),
+        rekey_interval=rekey_interval,
+        timeout=timeout,
+        is_interactive=sys.stdin.isatty(),
+    )
+
+
+ParsedT = TypeVar("ParsedT")
+
+
+def _parse(parser: Callable[[str], ParsedT], option: str, text: str, example: str) -> ParsedT:
+    try:
+        return parser(text)
+    except ValueError as error:
+        raise ConfigError("", option, str(error), f"Write it as in {example}") from error
+
+
+def _algorithms(aead: str) -> tuple[Algorithm, ...]:
+    """List what this side offers, the preferred first.
+
+    Raises:
+        ConfigError: If this machine can't run the one that was asked for.
+    """
+    available = available_algorithms()
+    if aead == "auto":
+        return available
+    if Algorithm(aead) not in available:
+        names = ", ".join(each.value for each in available)
+        raise ConfigError("", "--aead", f"{aead} doesn't run on this machine's processor", f"Choose from: {names}")
+    return (Algorithm(aead),)

@@ -1,0 +1,91 @@
+"""The command `p2ptun`: finds the verb, runs it, and turns what went wrong into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from enum import IntEnum
+
+import click
+
+from p2ptun import __version__
+from p2ptun.cli.text import print_error
+from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousError
+
+VERBS = {
+    "share": "p2ptun.cli.adhoc:share",
+    "join": "p2ptun.cli.adhoc:join",
+    "status": "p2ptun.cli.status:status",
+    "genkey": "p2ptun.cli.key:genkey",
+    "pubkey": "p2ptun.cli.key:pubkey",
+    "genpsk": "p2ptun.cli.key:genpsk",
+}
+
+
+class ExitCode(IntEnum):
+    """What the shell is told."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_PERMISSION = 77
+    BAD_CONFIG = 78
+
+
+class Verbs(click.Group):
+    """Imports a verb's module only when that verb is asked for, so that `p2ptun genkey` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs, in the order of the help text."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb; None when there is none of that name."""
+        if cmd_name not in VERBS:
+            return None
+        module, name = VERBS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{VERBS[cmd_name]} is no command")
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="p2ptun")
+def cli() -> None:
+    """Join two machines behind NATs with an encrypted tunnel.
+
+    On one machine run `p2ptun share`, on the other `p2ptun join`.
+    """
+
+
+def exit_code(error: P2ptunError) -> ExitCode:
+    """Tell which exit code an error deserves."""
+    match error:
+        case PrivilegeError():
+            return ExitCode.NO_PERMISSION
+        case ConfigError(where="") | RendezvousError():
+            return ExitCode.USAGE
+        case ConfigError():
+            return ExitCode.BAD_CONFIG
+        case _:
+            return ExitCode.FAILED
+
+
+def main() -> None:
+    """Run `p2ptun` as the shell called it and exit."""
+    try:
+        code = cli.main(prog_name="p2ptun", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except click.Abort:
+        code = ExitCode.FAILED
+    except P2ptunError as error:
+        print_error(error)
+        code = exit_code(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAILED
+    sys.exit(int(code or ExitCode.OK))

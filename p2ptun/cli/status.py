@@ -1,0 +1,82 @@
+"""`p2ptun status`: one line per peer, or the document as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+from rich.markup import escape
+
+from p2ptun.cli.text import duration, milliseconds, size, talk_console
+from p2ptun.daemon.control import ask, running_tunnels
+from p2ptun.daemon.status import PeerStatus, Status
+from p2ptun.errors import DeviceError
+from p2ptun.signal.text import printable
+
+STATE_STYLES = {"connected": "green", "idle": "green", "connecting": "yellow", "suspect": "yellow", "failed": "red"}
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a tunnel.")
+def status(name: str | None, as_json: bool) -> int:
+    """Show the tunnels that run here, or the one called NAME."""
+    documents = trio.run(_ask_all, name)
+    if as_json:
+        for document in documents:
+            click.echo(json.dumps(json.loads(document), indent=2) if len(documents) == 1 else document.decode())
+        return 0
+    if not documents:
+        talk_console().print("No tunnel runs here. Start one: p2ptun share")
+        return 1
+    for document in documents:
+        render(msgspec.json.decode(document, type=Status))
+    return 0
+
+
+def render(status: Status) -> None:
+    """Print one tunnel, a line for this machine and one per peer."""
+    console = Console(highlight=False, soft_wrap=True)
+    here = status.interface
+    addresses = " ".join(address.split("/")[0] for address in here.addresses) or "no address yet"
+    console.print(
+        f"[bold]{here.name}[/]  {addresses} (this machine)  up {duration(here.uptime_s)}"
+        f"  key {here.public_key[:4]}...=  mtu {here.mtu}"
+    )
+    for peer in status.peers:
+        console.print(f"  {_peer_line(peer)}")
+    for health in status.health:
+        console.print(f"  [yellow]{escape(printable(health.message))}[/]  {escape(printable(health.remedy))}")
+
+
+def _peer_line(peer: PeerStatus) -> str:
+    address = peer.allowed_ips[0].split("/")[0] if peer.allowed_ips else "no address yet"
+    style = STATE_STYLES.get(peer.state, "white")
+    parts = [f"{address}  {escape(printable(peer.name))}  [{style}]{peer.state}[/]"]
+    if peer.reason:
+        parts.append(escape(printable(peer.reason)))
+    if peer.path is not None:
+        where = peer.path.remote
+        host = f"[{where.address}]" if ":" in where.address else where.address
+        kinds = f"{peer.path.local.type}/{peer.path.remote.type}"
+        parts.append(f"{peer.path.kind} {escape(host)}:{where.port} ({kinds})  {milliseconds(peer.path.rtt_ms)}")
+    if peer.last_handshake_s is not None:
+        parts.append(f"handshake {duration(peer.last_handshake_s)} ago")
+    parts.append(f"tx {size(peer.tx_bytes)} rx {size(peer.rx_bytes)}")
+    return "  ".join(parts)
+
+
+async def _ask_all(name: str | None) -> list[bytes]:
+    """Ask one tunnel, or all that run; those whose process is gone are passed over when none was named."""
+    if name is not None:
+        return [await ask(name, "status")]
+    documents = []
+    for running in running_tunnels():
+        try:
+            documents.append(await ask(running, "status"))
+        except DeviceError as error:
+            talk_console().print(f"[dim]{escape(running)}: {escape(str(error))}[/]")
+    return documents

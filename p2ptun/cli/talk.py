@@ -1,0 +1,145 @@
+"""What `share` and `join` show while they run: JSON lines on stdout, or a story on stderr."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from p2ptun.cli.text import milliseconds, talk_console
+from p2ptun.daemon.event import (
+    ErrorEvent,
+    Event,
+    GatheredEvent,
+    InterfaceEvent,
+    PathEvent,
+    PeerEvent,
+    ProgressEvent,
+    WaitingEvent,
+    encode_event,
+)
+from p2ptun.rendezvous.paste import print_line
+from p2ptun.signal.text import printable
+
+OFFER_ADVICE = (
+    "Give that line to the other side, where it goes to [bold]p2ptun join[/]. Whoever can change it on its way\n"
+    "can pose as the other side: send it over a channel you trust, or use --psk-file on both sides."
+)
+ANSWER_ADVICE = "Give that line back to the side that shared; it is waiting for it."
+QUESTIONS = {
+    "offer": "Paste here the line that the other side's [bold]p2ptun share[/] printed, then press Enter:",
+    "answer": "Then paste here the line that it prints, and press Enter:",
+}
+STORY_WIDTH = 11
+
+
+class View(Protocol):
+    """Something that shows events to somebody."""
+
+    def show(self, event: Event) -> None: ...
+
+    def show_blob(self, line: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonView:
+    """Every event as one line of JSON on stdout; errors on stderr as well, for the person who reads the log."""
+
+    def show(self, event: Event) -> None:
+        """Print the event."""
+        print_line(encode_event(event))
+
+    def show_blob(self, line: str) -> None:
+        """Print a blob, which comes as a line of JSON already."""
+        print_line(line)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class Story:
+    """The events as a person wants to read them, on stderr; blobs alone go to stdout."""
+
+    def __init__(self, advice: str) -> None:
+        self._console: Console = talk_console()
+        self._spinner: Status | None = None
+        self._advice = advice
+        self._state = ""
+
+    def show(self, event: Event) -> None:
+        """Tell the event, if it is worth telling."""
+        match event:
+            case GatheredEvent():
+                self._tell("gathered", _gathered(event))
+            case WaitingEvent(kind=kind):
+                self._console.print(QUESTIONS[kind])
+            case ProgressEvent():
+                self._spin(f"checking    {event.done} of {event.total} pairs")
+            case PathEvent():
+                self._tell_path(event)
+            case PeerEvent():
+                self._tell_peer(event)
+            case InterfaceEvent():
+                self._tell(event.name, f"{', '.join(event.addresses)}, mtu {event.mtu}")
+            case ErrorEvent():
+                self._tell("note", f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style="yellow")
+
+    def show_blob(self, line: str) -> None:
+        """Print a blob to stdout, and on stderr what to do with it."""
+        self._stop_spinner()
+        print_line(line)
+        self._console.print(self._advice)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._stop_spinner()
+
+    def _tell(self, what: str, text: str, style: str = "bold") -> None:
+        self._stop_spinner()
+        self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(printable_lines(text))}")
+
+    def _tell_path(self, event: PathEvent) -> None:
+        host = f"[{event.remote.address}]" if ":" in event.remote.address else event.remote.address
+        kinds = f"{event.local.type}/{event.remote.type}"
+        took = "" if event.setup_ms is None else f", {event.setup_ms:.0f} ms after both sides knew each other"
+        what = "path" if event.setup_ms is None else "connected"
+        rtt = f", round trip {milliseconds(event.rtt_ms)}" if event.rtt_ms is not None else ""
+        self._tell(what, f"{event.kind} {host}:{event.remote.port} ({kinds}){rtt}{took}", style="bold green")
+
+    def _tell_peer(self, event: PeerEvent) -> None:
+        before, self._state = self._state, event.state
+        match event.state:
+            case "suspect":
+                self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
+            case "failed":
+                self._tell("failed", event.reason or "", style="bold red")
+            case "connected" if before == "suspect":
+                self._tell("recovered", "the path works again", style="bold green")
+
+    def _spin(self, text: str) -> None:
+        if not self._console.is_terminal:
+            return
+        if self._spinner is None:
+            self._spinner = self._console.status(text)
+            self._spinner.start()
+        else:
+            self._spinner.update(text)
+
+    def _stop_spinner(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+
+def printable_lines(text: str) -> str:
+    """Strip each line of what a terminal would obey."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _gathered(event: GatheredEvent) -> str:
+    seen = f", seen from outside as {', '.join(event.reflexive)}" if event.reflexive else ""
+    plural = "address" if event.hosts == 1 else "addresses"
+    return f"{event.hosts} {plural} of this machine{seen}"

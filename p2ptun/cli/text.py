@@ -1,0 +1,50 @@
+"""Talk: what people read on stderr. Never data, never a control character from afar."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from p2ptun.errors import P2ptunError
+from p2ptun.signal.text import printable
+
+
+def talk_console() -> Console:
+    """Make the console for talk: stderr, colours only on a terminal, NO_COLOR honoured."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_error(error: P2ptunError) -> None:
+    """Say what went wrong in one sentence, and on the next line what to do."""
+    console = talk_console()
+    console.print(f"[bold red]p2ptun:[/] {escape(printable(str(error)))}")
+    if error.remedy:
+        console.print(f"  {escape(printable(error.remedy))}")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with the two units that matter: `41 s`, `3m 12s`, `3h 12m`, `2d 5h`."""
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {whole % 60}s" if minutes else f"{whole} s"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes with a binary unit: `512 B`, `12.4 MiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def milliseconds(value: float | None) -> str:
+    """Write a time in milliseconds with as many digits as it deserves."""
+    if value is None:
+        return "? ms"
+    return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"

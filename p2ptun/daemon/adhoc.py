@@ -1,0 +1,337 @@
+"""A tunnel for as long as a command runs: what `p2ptun share` and `p2ptun join` do.
+
+The order of things: device and sockets first (what can fail fails before a person copies anything), then gathering,
+then the two descriptions, then checks and handshake, then traffic until somebody stops it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_network
+
+import trio
+
+from p2ptun.aead.algorithm import Algorithm
+from p2ptun.daemon.agreement import Agreement, agree
+from p2ptun.daemon.control import ControlServer
+from p2ptun.daemon.event import ErrorEvent, Event, GatheredEvent, InterfaceEvent, ProgressEvent, WaitingEvent
+from p2ptun.daemon.group import single_error
+from p2ptun.daemon.narrator import Narrator
+from p2ptun.daemon.report import report
+from p2ptun.daemon.status import Health, InterfaceStatus, Status
+from p2ptun.errors import AuthenticationFailed, P2ptunError, RendezvousEnded, RendezvousError
+from p2ptun.ice.agent import Agent
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
+from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
+from p2ptun.io import netlink
+from p2ptun.io.driver import Driver
+from p2ptun.io.resolver import resolve
+from p2ptun.io.tun import TunDevice
+from p2ptun.io.underlay import open_sockets
+from p2ptun.node.event import FailureReason
+from p2ptun.node.link import Identity
+from p2ptun.node.node import Node
+from p2ptun.node.peer import Peer, Remote
+from p2ptun.noise.keypair import KeyPair, encode_key
+from p2ptun.rendezvous.base import Rendezvous
+from p2ptun.signal.address import bid
+from p2ptun.signal.blob import check_answer, check_offer
+from p2ptun.signal.description import Description, Kind, decode_description, draw_session_id, encode_description
+from p2ptun.stun.uri import StunUri
+from p2ptun.tunnel.psk import PskSource, mix_psks
+from p2ptun.types import IPInterface, IPNetwork
+
+PEER = "peer"
+"""What the other side of an ad hoc tunnel is called: it has no other name here."""
+
+GATHERING_PATIENCE = 1.0
+"""A description goes out when every server has answered, or after so long. Later candidates travel in the tunnel."""
+
+CARRYING_PATIENCE = 24 * 3600.0
+"""How long the joining side goes on checking while a person carries its answer over."""
+
+PROGRESS_INTERVAL = 0.1
+DEFAULT_MTU = 1400
+"""What fits 1500 bytes whichever path is taken: 40 of IPv6, 8 of UDP and 52 of our own at most, see `tunnel.wire`."""
+
+TUNNEL_POOL = ip_network("10.77.0.0/16")
+"""Where agreed addresses come from: an address in there is a tunnel's, never one to send datagrams to."""
+
+
+class Side(Enum):
+    """Who begins."""
+
+    SHARE = "share"
+    JOIN = "join"
+
+
+class Outcome(Enum):
+    """How it ended."""
+
+    STOPPED = "stopped"
+    PEER_CLOSED = "peer closed"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True)
+class AdhocOptions:
+    """What the person asked for; None and empty mean "decide for me". Times are in seconds."""
+
+    name: str | None = None
+    addresses: tuple[IPInterface, ...] = ()
+    routes: tuple[IPNetwork, ...] = ()
+    stun: tuple[StunUri, ...] = ()
+    psk: bytes | None = field(default=None, repr=False)
+    mtu: int | None = None
+    algorithms: tuple[Algorithm, ...] = ()
+    rekey_interval: float = 120.0
+    timeout: float | None = None
+    is_interactive: bool = False
+
+
+class AdhocTunnel:
+    """One tunnel, from `run` to its end. `emit` is told what happens, as it happens."""
+
+    def __init__(
+        self, options: AdhocOptions, side: Side, rendezvous: Rendezvous, emit: Callable[[Event], None]
+    ) -> None:
+        self._options = options
+        self._side = side
+        self._rendezvous = rendezvous
+        self._emit = emit
+        self._keys = KeyPair.generate(os.urandom)
+        self._peer = Peer(PEER, _new_agent(options, side))
+        self._node = Node(os.urandom)
+        self._narrator = Narrator(emit)
+        self._health: dict[str, Health] = {}
+        self._addresses: tuple[IPInterface, ...] = ()
+        self._used: list[IPNetwork] = []
+        self._mtu = options.mtu or DEFAULT_MTU
+
+    async def run(self) -> Outcome:
+        """Bring the tunnel up, carry traffic until a signal or the other side ends it, and clean up.
+
+        Raises:
+            P2ptunError: With a sentence and a remedy for the person who called.
+        """
+        with ExitStack() as stack:
+            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+            tun = stack.enter_context(TunDevice.open(self._options.name, self._mtu))
+            control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, started_at)})
+            listener = stack.enter_context(control.claim())
+            self._used = await trio.to_thread.run_sync(netlink.existing_networks)
+            sockets = await open_sockets(stack)
+            self._node.add_peer(self._peer)
+            driver = Driver(self._node, tun, self._narrator.handle)
+            started_at = trio.current_time()
+            outcome = Outcome.STOPPED
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+                    nursery.start_soon(control.serve, listener)
+                    driver.start(nursery, sockets)
+                    nursery.start_soon(self._find_servers, driver)
+                    outcome = await self._connect(tun, driver, nursery)
+                    nursery.cancel_scope.cancel()
+            self._node.close(trio.current_time())
+            driver.flush()
+            self._keys.wipe()
+            return outcome
+
+    # Finding each other
+
+    async def _connect(self, tun: TunDevice, driver: Driver, nursery: trio.Nursery) -> Outcome:
+        """Do everything from gathering to the end of the tunnel."""
+        with trio.move_on_after(math.inf if self._options.timeout is None else self._options.timeout) as patience:
+            offer, answer = await (self._share() if self._side is Side.SHARE else self._join())
+            agreement = await self._configure(tun, offer, answer)
+            self._meet(agreement, answer if self._side is Side.SHARE else offer)
+            driver.flush()
+            nursery.start_soon(driver.carry)
+            if self._side is Side.JOIN:
+                await self._send(answer)
+                nursery.start_soon(self._replace_description, answer)
+            await self._await_connection()
+        if patience.cancelled_caught:
+            self._emit(ErrorEvent(f"Not connected after {self._options.timeout:g} s.", "Give it more with --timeout."))
+            return Outcome.TIMED_OUT
+        await self._narrator.ended.wait()
+        return Outcome.PEER_CLOSED if self._narrator.reason is FailureReason.PEER_CLOSED else Outcome.FAILED
+
+    async def _share(self) -> tuple[Description, Description]:
+        """Give an offer, take the answer."""
+        await self._gather()
+        offer = self._describe(Kind.OFFER, draw_session_id(os.urandom))
+        async with trio.open_nursery() as nursery:
+            await self._send(offer)
+            nursery.start_soon(self._replace_description, offer)
+            answer = await self._receive(lambda answer: check_answer(offer, answer), Kind.ANSWER)
+            nursery.cancel_scope.cancel()
+        return offer, answer
+
+    async def _join(self) -> tuple[Description, Description]:
+        """Take an offer, work out the answer."""
+        offer = await self._receive(check_offer, Kind.OFFER)
+        await self._gather()
+        return offer, self._describe(Kind.ANSWER, offer.session_id)
+
+    async def _gather(self) -> None:
+        """Wait until every server has answered, or for as long as a person may be kept waiting."""
+        with trio.move_on_after(GATHERING_PATIENCE):
+            await self._narrator.gathered.wait()
+        candidates = self._peer.agent.local_candidates
+        hosts = sum(candidate.type is CandidateType.HOST for candidate in candidates)
+        reflexive = [str(each.endpoint) for each in candidates if each.type is CandidateType.SERVER_REFLEXIVE]
+        self._emit(GatheredEvent(hosts, reflexive))
+        if self._options.stun and not reflexive:
+            self._warn(
+                "no-reflexive-address",
+                "No STUN server has answered yet, so this side's public address isn't known.",
+                "It goes on without: that is enough in one network, or when the other side can be reached.",
+            )
+
+    async def _find_servers(self, driver: Driver) -> None:
+        """Look up the servers' names, all at once; the agent asks each as soon as its address is known."""
+        async with trio.open_nursery() as nursery:
+            for uri in self._options.stun:
+                nursery.start_soon(self._find_server, driver, uri)
+        self._node.end_of_servers(trio.current_time())
+        driver.flush()
+
+    async def _find_server(self, driver: Driver, uri: StunUri) -> None:
+        try:
+            endpoints = await resolve(uri)
+        except P2ptunError as error:
+            self._warn(f"server-{uri.host}", str(error), error.remedy)
+            return
+        for endpoint in endpoints:
+            self._node.add_stun_server(endpoint, trio.current_time())
+        driver.flush()
+
+    # Descriptions
+
+    def _describe(self, kind: Kind, session_id: bytes) -> Description:
+        return Description(
+            kind=kind,
+            session_id=session_id,
+            credentials=self._peer.agent.local_credentials,
+            public_key=self._keys.public,
+            candidates=self._peer.describe(),
+            end_of_candidates=self._narrator.gathered.is_set(),
+            addresses=self._options.addresses,
+            address_bids=bid(session_id, self._used),
+            routes=self._options.routes,
+        )
+
+    async def _send(self, description: Description) -> None:
+        await self._rendezvous.send(encode_description(description))
+        self._narrator.described = True
+
+    async def _replace_description(self, old: Description) -> None:
+        """Send a new description whenever a changed public address has made the last one out of date."""
+        while True:
+            await self._narrator.changed.wait()
+            self._narrator.changed = trio.Event()
+            await self._send(self._describe(old.kind, old.session_id))
+
+    async def _receive(self, check: Callable[[Description], None], kind: Kind) -> Description:
+        """Wait for the other side's description. A person at a terminal may try again after a bad one."""
+        self._emit(WaitingEvent(kind.value))
+        while True:
+            try:
+                description = decode_description(await self._rendezvous.receive())
+                check(description)
+                return description
+            except RendezvousEnded:
+                raise
+            except RendezvousError as error:
+                if not self._options.is_interactive:
+                    raise
+                self._emit(ErrorEvent(str(error), error.remedy))
+
+    # The tunnel
+
+    async def _configure(self, tun: TunDevice, offer: Description, answer: Description) -> Agreement:
+        """Give the interface its addresses and routes."""
+        kind = Kind.OFFER if self._side is Side.SHARE else Kind.ANSWER
+        agreement = agree(kind, offer, answer, self._used, netlink.supports_ipv6())
+        await trio.to_thread.run_sync(netlink.configure, tun.name, agreement.own, self._mtu, agreement.routes)
+        self._addresses = agreement.own
+        self._narrator.mtu = self._mtu
+        self._emit(InterfaceEvent(tun.name, [str(address) for address in agreement.own], self._mtu))
+        for network in agreement.refused:
+            self._warn(
+                f"refused-{network}",
+                f"The other side offers {network}, which is in use here or too wide: it isn't routed there.",
+                "Let the other side offer a smaller network with --route.",
+            )
+        return agreement
+
+    def _meet(self, agreement: Agreement, theirs: Description) -> None:
+        """Let the node connect to the other side."""
+        psk = mix_psks({PskSource.CONFIGURED: self._options.psk} if self._options.psk else {})
+        identity = Identity(
+            theirs.public_key, agreement.allowed_ips, psk, self._options.algorithms, self._options.rekey_interval
+        )
+        now = self._narrator.began_at = trio.current_time()
+        remote = Remote(theirs.credentials, theirs.candidates)
+        try:
+            self._node.connect(PEER, identity, self._keys, self._mtu, remote, now)
+        except AuthenticationFailed as error:
+            raise RendezvousError("The other side's key is no key.", "Start again on both sides.") from error
+        if theirs.end_of_candidates:
+            self._peer.end_of_candidates(now)
+
+    async def _await_connection(self) -> None:
+        """Wait until the tunnel is up or has failed, telling how the checks go."""
+        async with trio.open_nursery() as nursery:
+            for event in (self._narrator.connected, self._narrator.ended):
+                nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+            shown = (0, 0)
+            while True:
+                if self._peer.agent.checks != shown:
+                    shown = self._peer.agent.checks
+                    self._emit(ProgressEvent(*shown))
+                await trio.sleep(PROGRESS_INTERVAL)
+
+    def _warn(self, identifier: str, message: str, remedy: str) -> None:
+        self._health[identifier] = Health(identifier, message, remedy)
+        self._emit(ErrorEvent(message, remedy))
+
+    def _status(self, name: str, started_at: float) -> Status:
+        now = trio.current_time()
+        addresses = [str(address) for address in self._addresses]
+        interface = InterfaceStatus(
+            name, addresses, self._mtu, encode_key(self._keys.public), round(now - started_at, 3)
+        )
+        return report(self._node, interface, self._health.values(), now)
+
+
+def _new_agent(options: AdhocOptions, side: Side) -> Agent:
+    """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself."""
+    tunnels = (TUNNEL_POOL, *(address.network for address in options.addresses))
+    config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels)
+    if side is Side.JOIN:
+        config = AgentConfig(refused_networks=config.refused_networks, pac_timeout=CARRYING_PATIENCE)
+    tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
+    return Agent(config, Credentials.generate(os.urandom), Role.CONTROLLING, tie_breaker, os.urandom)
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -1,0 +1,124 @@
+"""What a running tunnel tells programs: one JSON object a line (`--json`, `p2ptun events`).
+
+Fields are only ever added. Every object has `event`, its kind.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.node.path import Path
+from p2ptun.types import Endpoint
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event"):
+    """The root of all events."""
+
+
+class WaitingEvent(Event, frozen=True, tag="waiting"):
+    """Nothing goes on until the other side's offer or answer comes."""
+
+    kind: str
+
+
+class InterfaceEvent(Event, frozen=True, tag="interface"):
+    """The TUN device is up and has its addresses."""
+
+    name: str
+    addresses: list[str]
+    mtu: int
+
+
+class CandidateEvent(Event, frozen=True, tag="candidate"):
+    """A candidate came to be known. `side` is local or remote."""
+
+    side: str
+    type: str
+    transport: str
+    address: str
+    port: int
+
+
+class PeerEvent(Event, frozen=True, tag="peer"):
+    """A peer changed its state: connecting, connected, suspect, idle or failed."""
+
+    peer: str
+    state: str
+    reason: str | None
+
+
+class PathEnd(msgspec.Struct, frozen=True):
+    """One end of a path: the candidate that stands there."""
+
+    type: str
+    transport: str
+    address: str
+    port: int
+
+
+class PathEvent(Event, frozen=True, tag="path"):
+    """Traffic takes this path from now on. `setup_ms` counts from the other side's description to the first key."""
+
+    peer: str
+    kind: str
+    local: PathEnd
+    remote: PathEnd
+    rtt_ms: float | None
+    mtu: int
+    setup_ms: float | None
+
+
+class GatheredEvent(Event, frozen=True, tag="gathered"):
+    """Gathering is over, or has gone on long enough: so many host candidates, and these addresses seen from outside."""
+
+    hosts: int
+    reflexive: list[str]
+
+
+class ProgressEvent(Event, frozen=True, tag="progress"):
+    """Connectivity checks: so many candidate pairs have been decided, of so many."""
+
+    done: int
+    total: int
+
+
+class ErrorEvent(Event, frozen=True, tag="error"):
+    """Something a person has to know, and what to do."""
+
+    message: str
+    remedy: str
+
+
+def candidate_event(side: str, candidate: Candidate) -> CandidateEvent:
+    """Describe a local or remote candidate."""
+    end = path_end(candidate, candidate.endpoint)
+    return CandidateEvent(side, end.type, end.transport, end.address, end.port)
+
+
+def path_event(peer: str, path: Path, mtu: int, setup: float | None) -> PathEvent:
+    """Describe a path; `setup` in seconds, None when it isn't the first one."""
+    return PathEvent(
+        peer=peer,
+        kind=path.kind.value,
+        local=path_end(path.local, path.local.endpoint),
+        remote=path_end(path.remote, path.destination),
+        rtt_ms=milliseconds(path.rtt),
+        mtu=mtu,
+        setup_ms=milliseconds(setup),
+    )
+
+
+def path_end(candidate: Candidate, endpoint: Endpoint) -> PathEnd:
+    """Describe one end of a path by its candidate."""
+    return PathEnd(candidate.type.value, candidate.transport.value, str(endpoint.address), endpoint.port)
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """Turn seconds into milliseconds with three digits behind the point."""
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def encode_event(event: Event) -> str:
+    """Write an event as the one line of JSON it travels as, without the line's end."""
+    return msgspec.json.encode(event).decode()

@@ -1,0 +1,31 @@
+"""Secrets in files: read only when nobody else can."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from p2ptun.errors import ConfigError
+from p2ptun.noise.keypair import decode_key
+
+MAX_SIZE = 4096
+
+
+def read_secret(path: Path, option: str) -> bytes:
+    """Read a key of 32 bytes in base64 from a file that only its owner can read.
+
+    Raises:
+        ConfigError: If it can't be read, others can read it, or it is no key.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(MAX_SIZE)
+    except OSError as error:
+        raise ConfigError(
+            "", option, f"{path}: {error.strerror}", "Make one: umask 077; p2ptun genpsk > FILE"
+        ) from error
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise ConfigError("", option, f"others can read {path}", f"Run: chmod 600 {path}")
+    return decode_key(text.decode("ascii", "replace"), where="", key=f"{option} {path}")

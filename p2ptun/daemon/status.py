@@ -1,0 +1,103 @@
+"""The status document: `p2ptun status --json`, and what the control socket answers.
+
+Fields are only ever added under one `schema_version`. `p2ptun/cli/status.schema.json` is its schema.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2ptun.daemon.event import PathEnd, milliseconds, path_end
+from p2ptun.node.path import Path
+
+SCHEMA_VERSION = 1
+
+
+class InterfaceStatus(msgspec.Struct, frozen=True):
+    """The TUN device and who we are on it."""
+
+    name: str
+    addresses: list[str]
+    mtu: int
+    public_key: str
+    uptime_s: float
+
+
+class NatStatus(msgspec.Struct, frozen=True):
+    """What is known of the NAT in front of us, in the words of RFC 4787; None while it isn't known."""
+
+    mapping: str | None = None
+    filtering: str | None = None
+
+
+class PathStatus(msgspec.Struct, frozen=True):
+    """The path that traffic takes."""
+
+    kind: str
+    local: PathEnd
+    remote: PathEnd
+    rtt_ms: float | None
+    mtu: int
+
+
+class IceStatus(msgspec.Struct, frozen=True):
+    """Where connectivity checks stand."""
+
+    role: str
+    pairs: int
+    generation: int
+    checks_done: int
+    checks_total: int
+
+
+class PeerStatus(msgspec.Struct, frozen=True):
+    """One peer. Times are ages in seconds; `drops` counts what was thrown away, by reason."""
+
+    name: str
+    public_key: str
+    allowed_ips: list[str]
+    state: str
+    reason: str | None
+    path: PathStatus | None
+    standby_path: PathStatus | None
+    aead: str | None
+    quantum_resistant: bool
+    last_handshake_s: float | None
+    tx_bytes: int
+    rx_bytes: int
+    tx_packets: int
+    rx_packets: int
+    drops: dict[str, int]
+    ice: IceStatus
+    next_timer: str | None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Something that deserves a person's attention."""
+
+    id: str
+    message: str
+    remedy: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One tunnel: its interface, its peers, its health."""
+
+    schema_version: int
+    interface: InterfaceStatus
+    nat: NatStatus
+    peers: list[PeerStatus]
+    health: list[Health]
+
+
+def path_status(path: Path | None, mtu: int) -> PathStatus | None:
+    """Describe a path; None where there is none."""
+    if path is None:
+        return None
+    return PathStatus(
+        kind=path.kind.value,
+        local=path_end(path.local, path.local.endpoint),
+        remote=path_end(path.remote, path.destination),
+        rtt_ms=milliseconds(path.rtt),
+        mtu=mtu,
+    )

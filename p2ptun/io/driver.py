@@ -1,0 +1,116 @@
+"""The driver: the only event loop around machines.
+
+It owns no protocol. It feeds the node what arrives, lets time pass for it, sends what it gives and hands its events on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import trio
+
+from p2ptun.aead.buffer import Batch
+from p2ptun.ice.event import SendError as PairError
+from p2ptun.io.tun import TunDevice
+from p2ptun.io.udp import SendError, UdpSocket
+from p2ptun.node.event import NodeEvent
+from p2ptun.node.node import Node
+from p2ptun.node.peer import Flight
+from p2ptun.types import Endpoint, Transmit
+
+BATCH_SIZE = 1 << 18  # bytes of one wake: 64 datagrams of the largest underlay MTU we meet, with room to spare
+
+
+_PAIR_ERRORS = {
+    SendError.UNREACHABLE: PairError.UNREACHABLE,
+    SendError.SOURCE_GONE: PairError.UNREACHABLE,
+    SendError.REFUSED_BY_FIREWALL: PairError.FORBIDDEN,
+    SendError.TOO_LARGE: PairError.TOO_BIG,
+    SendError.REFUSED: PairError.REFUSED,
+}
+"""What a pair makes of a refused datagram. A full socket or memory says nothing of the pair."""
+
+
+class Driver:
+    """Runs one node over one TUN device and its UDP sockets.
+
+    Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards.
+    `handle_event` is called for every event of the node, in order, in the task that caused it; it must not block.
+    """
+
+    def __init__(self, node: Node, tun: TunDevice, handle_event: Callable[[NodeEvent], None]) -> None:
+        self.node = node
+        self._tun = tun
+        self._handle_event = handle_event
+        self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._timer = trio.CancelScope()
+        self._datagrams = Batch(BATCH_SIZE)
+        self._sources: list[Endpoint] = []
+
+    @property
+    def sockets(self) -> Mapping[Endpoint, UdpSocket]:
+        """The sockets by the address they are bound to."""
+        return self._sockets
+
+    def start(self, nursery: trio.Nursery, sockets: list[UdpSocket]) -> None:
+        """Start the tasks of the loop in `nursery`; they end with it."""
+        for socket in sockets:
+            self._sockets[socket.local] = socket
+            self.node.add_local_address(socket.local, trio.current_time())
+            nursery.start_soon(self._read_udp, socket)
+        nursery.start_soon(self._run_timer)
+        self.flush()
+
+    async def carry(self) -> NoReturn:
+        """Carry packets from the TUN device into the node, from now on."""
+        packets = Batch(BATCH_SIZE)
+        while True:
+            await self._tun.wait_readable()
+            packets.clear()
+            self._tun.read_batch(packets)
+            for flight in self.node.send_packets(packets, trio.current_time()):
+                await self._send_flight(flight)
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what the node wants sent, hand on its events and set the clock for its next deadline."""
+        while (transmit := self.node.next_transmit()) is not None:
+            self._send(transmit)
+        while (event := self.node.next_event()) is not None:
+            self._handle_event(event)
+        self._timer.deadline = self._deadline()
+
+    def _send(self, transmit: Transmit) -> None:
+        error = self._sockets[transmit.source].send(transmit.payload, transmit.destination)
+        if error in _PAIR_ERRORS:
+            problem = _PAIR_ERRORS[error]
+            self.node.record_send_error(transmit.source, transmit.destination, problem, trio.current_time())
+
+    async def _read_udp(self, socket: UdpSocket) -> NoReturn:
+        while True:
+            await socket.wait_readable()
+            self._datagrams.clear()
+            self._sources.clear()
+            socket.receive_batch(self._datagrams, self._sources)
+            packets = self.node.receive_datagrams(self._datagrams, self._sources, socket.local, trio.current_time())
+            if packets.spans:
+                self._tun.write_batch(packets)
+            self.flush()
+
+    async def _send_flight(self, flight: Flight) -> None:
+        """Send a batch; while the socket is full wait for it, and so leave the TUN device unread: back-pressure."""
+        socket = self._sockets[flight.source]
+        while not socket.send_batch(flight.datagrams, flight.destination):
+            await socket.wait_writable()
+
+    async def _run_timer(self) -> NoReturn:
+        while True:
+            with trio.CancelScope(deadline=self._deadline()) as self._timer:
+                await trio.sleep_forever()
+            self.node.handle_timeout(trio.current_time())
+            self.flush()
+
+    def _deadline(self) -> float:
+        at = self.node.next_timeout()
+        return float("inf") if at is None else at

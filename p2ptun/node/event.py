@@ -1,0 +1,82 @@
+"""What a node tells its owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.node.path import Path
+
+
+class PeerState(Enum):
+    """Where a peer stands, in words that users read."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    SUSPECT = "suspect"
+    IDLE = "idle"
+    FAILED = "failed"
+
+
+class FailureReason(Enum):
+    """Why a peer failed, in words that users read."""
+
+    NO_PATH = "no candidate pair works"
+    CONSENT_EXPIRED = "the path is dead: nothing came back for 30 s"
+    HANDSHAKE_FAILED = "a path exists, but the other side's key or pre-shared key doesn't fit"
+    PEER_CLOSED = "the other side closed the tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCandidateFound:
+    """A local candidate was gathered, or (`replaced`) its public address changed."""
+
+    candidate: Candidate
+    replaced: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringCompleted:
+    """Every server has answered or was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCandidateFound:
+    """The other side told a candidate, or its checks revealed one."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStateChanged:
+    """The peer is in another state; `reason` says why it failed."""
+
+    state: PeerState
+    reason: FailureReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathSelected:
+    """Traffic takes this path from now on."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRekeyed:
+    """The session has new keys."""
+
+
+PeerEvent: TypeAlias = (
+    LocalCandidateFound | GatheringCompleted | RemoteCandidateFound | PeerStateChanged | PathSelected | PeerRekeyed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """An event of one peer, by its name."""
+
+    peer: str
+    event: PeerEvent

@@ -1,0 +1,152 @@
+"""A link: one peer's session with its data plane, apart from the way to the peer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from p2ptun.aead.algorithm import Algorithm, available_algorithms
+from p2ptun.aead.buffer import Batch
+from p2ptun.dataplane.allowed import AllowedIPs
+from p2ptun.dataplane.inbound import Inbound
+from p2ptun.dataplane.outbound import FRAMING, Outbound
+from p2ptun.noise.keypair import KeyPair
+from p2ptun.tunnel.config import SessionConfig
+from p2ptun.tunnel.control import CloseReason
+from p2ptun.tunnel.index import IndexTable
+from p2ptun.tunnel.keypair import Keypair
+from p2ptun.tunnel.psk import NO_PSK
+from p2ptun.tunnel.session import Session
+from p2ptun.types import IPNetwork, RandomBytes
+
+WAITING_SIZE = 1 << 16  # bytes of IP packets kept for a peer that isn't connected: a TCP handshake or two, a few pings
+FLIGHT_SIZE = 1 << 18  # bytes of sealed datagrams of one wake: 64 packets of 1500 bytes and their overhead fit twice
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a peer is, and what it may do.
+
+    Attributes:
+        public_key: Its static X25519 key, 32 bytes.
+        allowed_ips: Networks it may send from; what goes there is sent to it (cryptokey routing).
+        psk: 32 bytes as `mix_psks` makes them.
+        algorithms: AEADs that we offer and accept, best first.
+        rekey_interval: Seconds of use after which keys are renewed.
+    """
+
+    public_key: bytes
+    allowed_ips: tuple[IPNetwork, ...]
+    psk: bytes = field(default=NO_PSK, repr=False)
+    algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
+    rekey_interval: float = 120.0
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a peer's tunnel carried: IP packets and their bytes."""
+
+    tx_packets: int = 0
+    tx_bytes: int = 0
+    rx_packets: int = 0
+    rx_bytes: int = 0
+
+
+class Link:
+    """Seals packets for a peer and opens what it sent. Where datagrams go is its owner's business.
+
+    Packets that come while there are no keys wait in a small bounded queue; the oldest stay, for a TCP handshake's
+    first packet is worth more than its retransmissions.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        identity: Identity,
+        static: KeyPair,
+        mtu: int,
+        allowed: AllowedIPs[str],
+        indices: IndexTable[Link],
+        random_bytes: RandomBytes,
+    ) -> None:
+        """Make the link of the peer called `name`; `mtu` is the largest IP packet it carries.
+
+        Raises:
+            LocalProtocolError: If the identity is our own.
+            AuthenticationFailed: If its public key is no key.
+        """
+        self.name = name
+        self.identity = identity
+        config = SessionConfig(static, identity.public_key, identity.psk, identity.algorithms, identity.rekey_interval)
+        self.session = Session(config, random_bytes, lambda: indices.claim(self), indices.release)
+        self.traffic = Traffic()
+        self.overflow = 0
+        self._inbound = Inbound(allowed, name)
+        self._outbound = Outbound(mtu + FRAMING)
+        self._waiting = Batch(WAITING_SIZE)
+        self._datagrams = Batch(FLIGHT_SIZE)
+
+    # Getters
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What was thrown away, by reason."""
+        counted: Counter[str] = Counter()
+        for reasons in (self._inbound.drops, self._outbound.drops, self.session.refusals):
+            for reason, count in reasons.items():
+                counted[reason.value] += count
+        if self.overflow:
+            counted["queue full"] += self.overflow
+        return counted
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether packets wait for keys or a path."""
+        return bool(self._waiting.spans)
+
+    # Commands
+
+    def hold(self, packets: Batch) -> None:
+        """Keep packets until there are keys and a path; those that don't fit are dropped and counted."""
+        for packet in packets:
+            if not self._waiting.append(packet):
+                self.overflow += 1
+
+    def seal_waiting(self, now: float) -> Batch | None:
+        """Seal what was held; None when nothing was, or there are no keys."""
+        if not self._waiting.spans or self.session.sending is None:
+            return None
+        datagrams = self.seal(self._waiting, now)
+        self._waiting.clear()
+        return datagrams
+
+    def seal(self, packets: Batch, now: float) -> Batch | None:
+        """Seal a batch of IP packets; None when there are no keys. The result is good until the next call."""
+        keypair = self.session.sending
+        if keypair is None:
+            return None
+        self._datagrams.clear()
+        self._outbound.seal(packets, keypair, self._datagrams)
+        self.traffic.tx_packets += len(packets)
+        self.traffic.tx_bytes += sum(end - start for start, end in packets.spans)
+        self.session.record_sent(len(self._datagrams), now)
+        return self._datagrams
+
+    def close(self, reason: CloseReason, now: float) -> None:
+        """Say goodbye and wipe the keys."""
+        self.session.close(reason, now)
+
+    # Inputs
+
+    def open(self, datagrams: Batch, span: tuple[int, int], keypair: Keypair, packets: Batch, now: float) -> bool:
+        """Open one data datagram, adding its IP packets to `packets`; tell whether it was authentic and new."""
+        before, controls = len(packets), list[bytes]()
+        if not self._inbound.open(datagrams, span, keypair, packets, controls):
+            return False
+        new = packets.spans[before:]
+        self.traffic.rx_packets += len(new)
+        self.traffic.rx_bytes += sum(end - start for start, end in new)
+        self.session.record_received(keypair, now)
+        for control in controls:
+            self.session.receive_control(control, now)
+        return True

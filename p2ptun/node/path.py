@@ -1,0 +1,40 @@
+"""A path: the pair of transport addresses that a peer's datagrams take, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.types import Endpoint
+
+
+class PathKind(Enum):
+    """Whether somebody stands between the two peers."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where datagrams leave (`base`) and where they go (`destination`), and the candidates that stand there.
+
+    `rtt` is the round-trip time of the last connectivity check, in seconds.
+    """
+
+    base: Endpoint
+    destination: Endpoint
+    local: Candidate
+    remote: Candidate
+    rtt: float | None
+
+    @property
+    def kind(self) -> PathKind:
+        """Tell whether a relay stands at either end."""
+        relayed = CandidateType.RELAYED in (self.local.type, self.remote.type)
+        return PathKind.RELAY if relayed else PathKind.DIRECT
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.destination} ({self.local.type.value}/{self.remote.type.value})"

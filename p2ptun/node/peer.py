@@ -1,0 +1,383 @@
+"""One peer: ICE finds the way to it, a link carries the packets. Connecting, carrying, saying why not."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from p2ptun.aead.buffer import Batch
+from p2ptun.deadlines import Deadlines
+from p2ptun.errors import MalformedPacket
+from p2ptun.ice import event as ice
+from p2ptun.ice.agent import Agent
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.role import Role
+from p2ptun.node.event import (
+    FailureReason,
+    GatheringCompleted,
+    LocalCandidateFound,
+    PathSelected,
+    PeerEvent,
+    PeerRekeyed,
+    PeerState,
+    PeerStateChanged,
+    RemoteCandidateFound,
+)
+from p2ptun.node.link import Link
+from p2ptun.node.path import Path
+from p2ptun.signal.candidate import decode_candidate, encode_candidate
+from p2ptun.tunnel.control import Candidates, CloseReason
+from p2ptun.tunnel.event import (
+    ControlReceived,
+    PeerClosed,
+    SessionEstablished,
+    SessionFailed,
+    SessionRekeyed,
+)
+from p2ptun.types import Endpoint, Transmit
+
+logger = logging.getLogger(__name__)
+
+RESPONDER_PATIENCE = 1.0
+"""The controlling side initiates; when nothing came for so long, the other side does (both may, see `Session`)."""
+
+HANDSHAKE_TIMEOUT = 20.0
+"""A path but no session after so long, which is three tries: the keys don't fit, and no further try will help."""
+
+MAX_HELD = 4
+"""Handshake and control datagrams kept while there is no path: an initiation, an answer, a keepalive, a goodbye."""
+
+_STATES = {
+    ice.AgentState.NEW: PeerState.CONNECTING,
+    ice.AgentState.CHECKING: PeerState.CONNECTING,
+    ice.AgentState.CONNECTED: PeerState.CONNECTED,
+    ice.AgentState.IDLE: PeerState.IDLE,
+    ice.AgentState.SUSPECT: PeerState.SUSPECT,
+    ice.AgentState.FAILED: PeerState.FAILED,
+    ice.AgentState.CLOSED: PeerState.FAILED,
+}
+_REASONS = {
+    ice.FailureReason.NO_PATH: FailureReason.NO_PATH,
+    ice.FailureReason.CONSENT_EXPIRED: FailureReason.CONSENT_EXPIRED,
+}
+
+
+class Timer(Enum):
+    """What a peer itself waits for."""
+
+    INITIATE = auto()
+    HANDSHAKE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Datagrams ready to leave: from the socket bound to `source`, to `destination`."""
+
+    datagrams: Batch
+    source: Endpoint
+    destination: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What ICE has to know of the other side."""
+
+    credentials: Credentials
+    candidates: tuple[Candidate, ...]
+
+
+class Peer:
+    """A machine made of two: an ICE agent and, once the other side's description is known, a link.
+
+    `connect` gives it the description. From then on the first valid pair carries the handshake and then data. Local
+    candidates that the description sent to the other side didn't have (`describe` marks them) travel through the
+    tunnel itself as soon as there is one.
+    """
+
+    def __init__(self, name: str, agent: Agent) -> None:
+        self.name = name
+        self.agent = agent
+        self.link: Link | None = None
+        self.path: Path | None = None
+        self.state = PeerState.CONNECTING
+        self.reason: FailureReason | None = None
+        self._told: set[Candidate] = set()
+        self._deadlines: Deadlines[Timer] = Deadlines()
+        self._held: deque[bytes] = deque(maxlen=MAX_HELD)
+        self._transmits: deque[Transmit] = deque()
+        self._events: deque[PeerEvent] = deque()
+
+    # Getters
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What was thrown away, by reason."""
+        counted = Counter({reason.value: count for reason, count in self.agent.drops.items()})
+        if self.link is not None:
+            counted.update(self.link.drops)
+        return counted
+
+    @property
+    def next_timer(self) -> str | None:
+        """Name what `next_timeout` is about."""
+        return min(self._timers(), default=(0.0, None), key=lambda timer: timer[0])[1]
+
+    def knows(self, endpoint: Endpoint) -> bool:
+        """Tell whether the peer said, or proved by a check, that it is at `endpoint`."""
+        return any(candidate.endpoint == endpoint for candidate in self.agent.remote_candidates)
+
+    # Commands
+
+    def describe(self) -> tuple[Candidate, ...]:
+        """Return the local candidates for a description, and remember that the other side knows them."""
+        candidates = tuple(self.agent.local_candidates)
+        self._told.update(candidates)
+        return candidates
+
+    def connect(self, link: Link, remote: Remote, now: float) -> None:
+        """Begin connectivity checks with the side that `remote` describes and `link` has the keys for."""
+        self.link = link
+        self.agent.set_remote_credentials(remote.credentials, now)
+        for candidate in remote.candidates:
+            self.agent.add_remote_candidate(candidate, now)
+            self._events.append(RemoteCandidateFound(candidate))
+        self._drain(now)
+
+    def end_of_candidates(self, now: float) -> None:
+        """Let the agent fail when every pair was checked in vain: nothing more will come from the other side."""
+        self.agent.end_of_remote_candidates(now)
+        self._drain(now)
+
+    def close(self, now: float) -> None:
+        """Say goodbye through the tunnel and stop."""
+        if self.link is not None:
+            self.link.close(CloseReason.SHUTDOWN, now)
+        self._drain(now)
+        self.agent.close(now)
+        self._deadlines.clear()
+        self._drain(now)
+
+    def update(self, now: float) -> None:
+        """Take up what a command to the agent brought about."""
+        self._drain(now)
+
+    # The hot path
+
+    def send_packets(self, packets: Batch, now: float) -> Flight | None:
+        """Seal IP packets for this peer; those that can't go yet wait in the link's queue."""
+        link, path = self.link, self.path
+        if link is None or self.state is PeerState.FAILED:
+            return None
+        if path is None or link.session.sending is None or not self.agent.may_send(now):
+            link.hold(packets)
+            self._wake(now)
+            return None
+        datagrams = link.seal(packets, now)
+        self.agent.record_sent(now)
+        self._drain(now)
+        return Flight(datagrams, path.base, path.destination) if datagrams is not None else None
+
+    def record_opened(self, source: Endpoint, local: Endpoint, now: float) -> None:
+        """Take note that authentic tunnel datagrams came from `source`, once per batch."""
+        path = self.path
+        if path is not None and source == path.destination and local == path.base:
+            self.agent.record_authenticated(now)
+        self._drain(now)
+
+    # Inputs
+
+    def receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
+        """Take a STUN message."""
+        self.agent.receive_datagram(data, source, local, now)
+        self._drain(now)
+
+    def receive_handshake(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
+        """Take a handshake datagram of the tunnel; what answers it takes the selected path, wherever it came from."""
+        if self.link is None:
+            return
+        if self.link.session.receive_datagram(data, now, str(source).encode()):
+            self.record_opened(source, local, now)
+        self._drain(now)
+
+    def record_send_error(self, base: Endpoint, destination: Endpoint, error: ice.SendError, now: float) -> None:
+        """Take note that the kernel refused to send from `base` to `destination`."""
+        self.agent.record_send_error(base, destination, error, now)
+        self._drain(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due at `now`."""
+        self.agent.handle_timeout(now)
+        if self.link is not None:
+            self.link.session.handle_timeout(now)
+        for timer in self._deadlines.pop_expired(now):
+            match timer:
+                case Timer.INITIATE:
+                    self._initiate(now)
+                case Timer.HANDSHAKE:
+                    self._fail(FailureReason.HANDSHAKE_FAILED)
+        self._drain(now)
+
+    # Outputs
+
+    def next_transmit(self) -> Transmit | None:
+        """Return the next datagram to send."""
+        return self._transmits.popleft() if self._transmits else None
+
+    def next_event(self) -> PeerEvent | None:
+        """Return the next thing that happened."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        """Return when `handle_timeout` is to be called."""
+        return min((at for at, _ in self._timers()), default=None)
+
+    # Below: draining the two machines, and acting on what they say
+
+    def _timers(self) -> list[tuple[float, str]]:
+        named = [
+            (self.agent.next_timeout(), f"ice {_words(self.agent.next_timer)}"),
+            (self._deadlines.next(), f"peer {_words(self._deadlines.next_timer())}"),
+        ]
+        if self.link is not None:
+            session = self.link.session
+            named.append((session.next_timeout(), f"tunnel {_words(session.next_timer)}"))
+        return [(at, name) for at, name in named if at is not None]
+
+    def _drain(self, now: float) -> None:
+        while (event := self.agent.next_event()) is not None:
+            self._handle_agent_event(event, now)
+        if self.link is not None:
+            while (session_event := self.link.session.next_event()) is not None:
+                self._handle_session_event(session_event, now)
+            self._release_waiting(now)
+        while (transmit := self.agent.next_transmit()) is not None:
+            self._transmits.append(transmit)
+        self._drain_session(now)
+
+    def _drain_session(self, now: float) -> None:
+        """Send what the session has to say; while that can't go, keep the newest of it.
+
+        An initiation may come before our own check has made its pair valid: the answer leaves as soon as it has.
+        """
+        if self.link is None:
+            return
+        while (datagram := self.link.session.next_transmit()) is not None:
+            self._held.append(datagram)
+        if self.path is not None and self.agent.may_send(now):
+            self._transmits.extend(Transmit(each, self.path.base, self.path.destination) for each in self._held)
+            self._held.clear()
+
+    def _release_waiting(self, now: float) -> None:
+        """Send what waited for keys, a path or consent."""
+        link, path = self.link, self.path
+        if link is None or path is None or not link.has_waiting or not self.agent.may_send(now):
+            return
+        datagrams = link.seal_waiting(now)
+        if datagrams is not None:
+            self._transmits.extend(Transmit(bytes(each), path.base, path.destination) for each in datagrams)
+            self.agent.record_sent(now)
+
+    def _wake(self, now: float) -> None:
+        """Do what makes a waiting packet go: a check where consent is lacking, a handshake where keys are."""
+        if self.path is not None:
+            self.agent.request_consent(now)
+            self._initiate(now)
+        self._drain(now)
+
+    def _handle_agent_event(self, event: ice.Event, now: float) -> None:
+        match event:
+            case ice.CandidateGathered(candidate):
+                self._events.append(LocalCandidateFound(candidate))
+                self._tell_candidates(now)
+            case ice.CandidateChanged(old, new):
+                self._events.append(LocalCandidateFound(new, replaced=old))
+                self._tell_candidates(now)
+            case ice.GatheringCompleted():
+                self._events.append(GatheringCompleted())
+            case ice.PairSelected():
+                self._select(event, now)
+            case ice.StateChanged(state, reason):
+                self._follow_agent(state, reason)
+            case ice.RoleChanged():
+                pass
+
+    def _select(self, event: ice.PairSelected, now: float) -> None:
+        is_first = self.path is None
+        self.path = Path(event.base, event.destination, event.local, event.remote, event.rtt)
+        if is_first:
+            self._deadlines.set(Timer.HANDSHAKE, now + HANDSHAKE_TIMEOUT)
+            if self.agent.role is Role.CONTROLLING:
+                self._initiate(now)
+            else:
+                self._deadlines.set(Timer.INITIATE, now + RESPONDER_PATIENCE)
+        self._events.append(PathSelected(self.path))
+
+    def _follow_agent(self, state: ice.AgentState, reason: ice.FailureReason | None) -> None:
+        if state is ice.AgentState.FAILED and reason is not None:
+            self._fail(_REASONS[reason])
+        else:
+            self._enter(_STATES[state])
+
+    def _handle_session_event(self, event: object, now: float) -> None:
+        match event:
+            case SessionEstablished():
+                self._deadlines.clear()
+                self._enter(_STATES[self.agent.state])
+                self._tell_candidates(now)
+            case SessionRekeyed():
+                self._events.append(PeerRekeyed())
+            case SessionFailed():
+                if self.state is PeerState.CONNECTING:
+                    self._fail(FailureReason.HANDSHAKE_FAILED)
+            case PeerClosed():
+                self._fail(FailureReason.PEER_CLOSED)
+            case ControlReceived(message):
+                self._add_told_candidates(message, now)
+            case _:
+                pass  # SessionExpired: the next packet makes new keys
+
+    def _initiate(self, now: float) -> None:
+        if self.link is not None and self.link.session.sending is None:
+            self.link.session.initiate(now)
+
+    def _tell_candidates(self, now: float) -> None:
+        """Send candidates that the other side hasn't been told through the tunnel."""
+        if self.link is None or self.link.session.sending is None:
+            return
+        news = [candidate for candidate in self.agent.local_candidates if candidate not in self._told]
+        if news:
+            packed = tuple(encode_candidate(candidate) for candidate in news)
+            self.link.session.send_control(Candidates(self.agent.local_credentials.generation, packed), now)
+            self._told.update(news)
+
+    def _add_told_candidates(self, message: Candidates, now: float) -> None:
+        for packed in message.candidates:
+            try:
+                candidate = decode_candidate(packed)
+            except MalformedPacket as error:
+                logger.debug("a candidate told through the tunnel is malformed: %s", error)
+                continue
+            self.agent.add_remote_candidate(candidate, now)
+            self._events.append(RemoteCandidateFound(candidate))
+
+    def _enter(self, state: PeerState) -> None:
+        """Change the state; a path without keys is still connecting, and a failed peer stays failed."""
+        if self.link is None or self.link.session.algorithm is None:
+            state = PeerState.CONNECTING
+        if state is not self.state and self.state is not PeerState.FAILED:
+            self.state = state
+            self._events.append(PeerStateChanged(state))
+
+    def _fail(self, reason: FailureReason) -> None:
+        if self.state is not PeerState.FAILED:
+            self.state = PeerState.FAILED
+            self.reason = reason
+            self._deadlines.clear()
+            self._events.append(PeerStateChanged(self.state, reason))
+
+
+def _words(name: Enum | None) -> str:
+    return "" if name is None else name.name.lower().replace("_", " ")
