@@ -20,6 +20,7 @@ from p2ptun.daemon.event import (
     WaitingEvent,
     encode_event,
 )
+from p2ptun.node.event import FailureReason
 from p2ptun.rendezvous.paste import print_line
 from p2ptun.signal.text import printable
 
@@ -83,7 +84,8 @@ class Story:
             case PeerEvent():
                 self._tell_peer(event)
             case InterfaceEvent():
-                self._tell(event.name, f"{', '.join(event.addresses)}, mtu {event.mtu}")
+                there = " ".join(address.split("/")[0] for address in event.peer_addresses)
+                self._tell(event.name, f"{', '.join(event.addresses)}, mtu {event.mtu}; the other side is {there}")
             case ErrorEvent():
                 self._tell("note", f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style="yellow")
 
@@ -114,6 +116,8 @@ class Story:
         match event.state:
             case "suspect":
                 self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
+            case "failed" if event.reason == FailureReason.PEER_CLOSED.value:
+                self._tell("closed", event.reason)
             case "failed":
                 self._tell("failed", event.reason or "", style="bold red")
             case "connected" if before == "suspect":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,7 +18,7 @@ from ipaddress import ip_network
 import trio
 
 from p2ptun.aead.algorithm import Algorithm
-from p2ptun.daemon.agreement import Agreement, agree
+from p2ptun.daemon.agreement import Agreement, agree, overlaps
 from p2ptun.daemon.control import ControlServer
 from p2ptun.daemon.event import ErrorEvent, Event, GatheredEvent, InterfaceEvent, ProgressEvent, WaitingEvent
 from p2ptun.daemon.group import single_error
@@ -28,7 +28,7 @@ from p2ptun.daemon.status import Health, InterfaceStatus, Status
 from p2ptun.errors import AuthenticationFailed, P2ptunError, RendezvousEnded, RendezvousError
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate_type import CandidateType
-from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
@@ -65,6 +65,12 @@ DEFAULT_MTU = 1400
 
 TUNNEL_POOL = ip_network("10.77.0.0/16")
 """Where agreed addresses come from: an address in there is a tunnel's, never one to send datagrams to."""
+
+REMEDIES = {
+    FailureReason.NO_PATH: "Give both sides a STUN server with --stun, and check that UDP isn't blocked.",
+    FailureReason.CONSENT_EXPIRED: "Check the network on both sides, then start again with p2ptun share.",
+    FailureReason.HANDSHAKE_FAILED: "Use the same --psk-file on both sides, or none, and an --aead that both can run.",
+}
 
 
 class Side(Enum):
@@ -110,7 +116,6 @@ class AdhocTunnel:
         self._rendezvous = rendezvous
         self._emit = emit
         self._keys = KeyPair.generate(os.urandom)
-        self._peer = Peer(PEER, _new_agent(options, side))
         self._node = Node(os.urandom)
         self._narrator = Narrator(emit)
         self._health: dict[str, Health] = {}
@@ -131,7 +136,7 @@ class AdhocTunnel:
             listener = stack.enter_context(control.claim())
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
-            self._node.add_peer(self._peer)
+            self._node.add_peer(Peer(PEER, self._new_agent()))
             driver = Driver(self._node, tun, self._narrator.handle)
             started_at = trio.current_time()
             outcome = Outcome.STOPPED
@@ -147,6 +152,22 @@ class AdhocTunnel:
             driver.flush()
             self._keys.wipe()
             return outcome
+
+    @property
+    def _peer(self) -> Peer:
+        return self._node.peer(PEER)
+
+    def _new_agent(self) -> Agent:
+        """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself.
+
+        What may become an address in the tunnel is never one to send datagrams to, unless it is in real use here.
+        """
+        pool = [TUNNEL_POOL, *(address.network for address in self._options.addresses)]
+        tunnels = tuple(network for network in pool if not overlaps(network, self._used))
+        patience = CARRYING_PATIENCE if self._side is Side.JOIN else PAC_TIMEOUT
+        config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
+        tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
+        return Agent(config, Credentials.generate(os.urandom), Role.CONTROLLING, tie_breaker, os.urandom)
 
     # Finding each other
 
@@ -166,7 +187,11 @@ class AdhocTunnel:
             self._emit(ErrorEvent(f"Not connected after {self._options.timeout:g} s.", "Give it more with --timeout."))
             return Outcome.TIMED_OUT
         await self._narrator.ended.wait()
-        return Outcome.PEER_CLOSED if self._narrator.reason is FailureReason.PEER_CLOSED else Outcome.FAILED
+        if self._narrator.reason is FailureReason.PEER_CLOSED:
+            return Outcome.PEER_CLOSED
+        if self._narrator.reason is not None:
+            self._emit(ErrorEvent(self._narrator.reason.value.capitalize() + ".", REMEDIES[self._narrator.reason]))
+        return Outcome.FAILED
 
     async def _share(self) -> tuple[Description, Description]:
         """Give an offer, take the answer."""
@@ -268,7 +293,7 @@ class AdhocTunnel:
         await trio.to_thread.run_sync(netlink.configure, tun.name, agreement.own, self._mtu, agreement.routes)
         self._addresses = agreement.own
         self._narrator.mtu = self._mtu
-        self._emit(InterfaceEvent(tun.name, [str(address) for address in agreement.own], self._mtu))
+        self._emit(InterfaceEvent(tun.name, _texts(agreement.own), self._mtu, _texts(agreement.peer)))
         for network in agreement.refused:
             self._warn(
                 f"refused-{network}",
@@ -310,21 +335,9 @@ class AdhocTunnel:
 
     def _status(self, name: str, started_at: float) -> Status:
         now = trio.current_time()
-        addresses = [str(address) for address in self._addresses]
-        interface = InterfaceStatus(
-            name, addresses, self._mtu, encode_key(self._keys.public), round(now - started_at, 3)
-        )
+        uptime = round(now - started_at, 3)
+        interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
         return report(self._node, interface, self._health.values(), now)
-
-
-def _new_agent(options: AdhocOptions, side: Side) -> Agent:
-    """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself."""
-    tunnels = (TUNNEL_POOL, *(address.network for address in options.addresses))
-    config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels)
-    if side is Side.JOIN:
-        config = AgentConfig(refused_networks=config.refused_networks, pac_timeout=CARRYING_PATIENCE)
-    tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
-    return Agent(config, Credentials.generate(os.urandom), Role.CONTROLLING, tie_breaker, os.urandom)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -335,3 +348,7 @@ async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
+
+
+def _texts(addresses: Iterable[IPInterface]) -> list[str]:
+    return [str(address) for address in addresses]

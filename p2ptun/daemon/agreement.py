@@ -52,8 +52,13 @@ def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IP
     offered = [network for network in theirs.routes if network not in refused]
     hosts = [ip_network(address.ip) for address in peer]
     on_link = [address.network for address in own]
-    routes = [host for host in hosts if not any(_contains(network, host) for network in on_link)]
+    routes = [host for host in hosts if not overlaps(host, on_link)]
     return Agreement(own, peer, _reachable(routes + offered, has_ipv6), tuple(hosts + offered), refused)
+
+
+def overlaps(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
+    """Tell whether `network` has an address in common with one of `others`."""
+    return any(network.version == other.version and network.overlaps(other) for other in others)
 
 
 def _check_addresses(own: Iterable[IPInterface], peer: Iterable[IPInterface]) -> None:
@@ -73,11 +78,7 @@ def _is_refused(network: IPNetwork, used: Iterable[IPNetwork]) -> bool:
     """Tell whether routing `network` to the other side would take this machine's own traffic."""
     if network.prefixlen == 0 or network.is_loopback or network.is_multicast or network.is_link_local:
         return True
-    return any(network.version == other.version and network.overlaps(other) for other in used)
-
-
-def _contains(network: IPNetwork, host: IPNetwork) -> bool:
-    return network.version == host.version and network.overlaps(host)
+    return overlaps(network, used)
 
 
 def _reachable(routes: list[IPNetwork], has_ipv6: bool) -> tuple[IPNetwork, ...]:

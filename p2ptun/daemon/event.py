@@ -23,11 +23,12 @@ class WaitingEvent(Event, frozen=True, tag="waiting"):
 
 
 class InterfaceEvent(Event, frozen=True, tag="interface"):
-    """The TUN device is up and has its addresses."""
+    """The TUN device is up and has its addresses; `peer_addresses` are the other side's."""
 
     name: str
     addresses: list[str]
     mtu: int
+    peer_addresses: list[str] = []
 
 
 class CandidateEvent(Event, frozen=True, tag="candidate"):

@@ -7,13 +7,11 @@ base is a socket. What the network refuses is a `SendError`, returned and counte
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import trio
@@ -21,15 +19,13 @@ import trio
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError, PrivilegeError
 from p2ptun.io.sockaddr import SockAddr, decode_sockaddr, encode_sockaddr
+from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine, open_socket, set_mark
 from p2ptun.types import Endpoint, IPAddress
 
 DATAGRAMS_PER_WAKE = 64
 """Datagrams taken before trio gets its turn: keeps ICE and control alive under load."""
 
 LARGEST_DATAGRAM = 65535
-SOCKET_BUFFER_SIZE = 4 << 20
-"""Bytes (the kernel counts twice that): what arrives at 1 Gb/s in 30 ms, the longest we let others have the CPU."""
-
 MAX_CACHED_ENDPOINTS = 1024
 """Addresses remembered per socket. A flood of forged sources costs a refill of the cache, not memory."""
 
@@ -37,39 +33,7 @@ MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS, linux/udp.h
 MAX_SEGMENTED_SIZE = 65000
 """Bytes of one segmented send: below the 65535 of an IP packet with headers and extension headers to spare."""
 
-# linux/in.h, linux/in6.h, linux/udp.h, asm-generic/socket.h: not in Python's socket module
-_IP_MTU_DISCOVER = 10
-_IPV6_MTU_DISCOVER = 23
-_UDP_SEGMENT = 103
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
-
-_log = logging.getLogger(__name__)
-
-
-class Fragmentation(Enum):
-    """What happens to a datagram larger than the path takes. The values are those of linux/in.h.
-
-    ALLOWED (IP_PMTUDISC_WANT): the kernel learns the path MTU from ICMP and splits what is larger. Full-sized packets
-    get through on every path, at the cost of two datagrams each: the default, as long as nobody measures the path.
-    FORBIDDEN (IP_PMTUDISC_PROBE): every datagram says "don't fragment", and ICMP, which anybody can forge, is ignored.
-    For who measures the path by probes of its own (RFC 8899 section 4.6).
-    """
-
-    ALLOWED = 1
-    FORBIDDEN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SocketOptions:
-    """How a socket is set up. `fwmark` (SO_MARK) keeps our packets out of our own routes; it needs CAP_NET_ADMIN."""
-
-    fwmark: int | None = None
-    fragmentation: Fragmentation = Fragmentation.ALLOWED
-    buffer_size: int = SOCKET_BUFFER_SIZE
-
-
-DEFAULT_OPTIONS = SocketOptions()
+_UDP_SEGMENT = 103  # linux/udp.h: not in Python's socket module
 
 
 class SendError(Enum):
@@ -113,7 +77,8 @@ class UdpSocket:
         """Take over a bound, non-blocking socket; `bind` makes one."""
         self.send_errors: Counter[SendError] = Counter()
         self.receive_errors: Counter[str] = Counter()
-        self.is_marked = _set_mark(sock, options.fwmark)
+        self.is_marked = set_mark(sock, options.fwmark)
+        self.is_confined = confine(sock, options.interface)
         self._socket = sock
         self._has_segmentation = _probe_segmentation(sock)
         self._sources: dict[SockAddr, Endpoint] = {}
@@ -130,7 +95,7 @@ class UdpSocket:
         """
         await trio.lowlevel.checkpoint()
         try:
-            return cls(_open(local, options), options)
+            return cls(open_socket(local, options), options)
         except OSError as exc:
             raise _translated(local, exc) from exc
 
@@ -331,45 +296,7 @@ def _is_contiguous(spans: list[tuple[int, int]]) -> bool:
     return last[0] - start == (end - start) * (len(spans) - 1)
 
 
-# -- setting up -------------------------------------------------------------------------------------------------------
-
-
-def _open(local: Endpoint, options: SocketOptions) -> socket.socket:
-    family = socket.AF_INET if local.address.version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4-mapped sources never occur
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, options.fragmentation.value)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, options.fragmentation.value)
-        _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, options.buffer_size)
-        _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, options.buffer_size)
-        sock.bind(encode_sockaddr(local, None))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _set_buffer(sock: socket.socket, forced: int, plain: int, size: int) -> None:
-    """Set a buffer's size beyond the system's limit where we may (CAP_NET_ADMIN), else up to it."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, size)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, plain, size)
-
-
-def _set_mark(sock: socket.socket, fwmark: int | None) -> bool:
-    if fwmark is None:
-        return False
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
-    except PermissionError:
-        _log.warning("packets can't be marked without CAP_NET_ADMIN: a default route into the tunnel would loop")
-        return False
-    return True
+# -- the kernel's answers ----------------------------------------------------------------------------------------------
 
 
 def _probe_segmentation(sock: socket.socket) -> bool:

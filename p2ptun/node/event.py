@@ -23,9 +23,9 @@ class PeerState(Enum):
 class FailureReason(Enum):
     """Why a peer failed, in words that users read."""
 
-    NO_PATH = "no candidate pair works"
+    NO_PATH = "no pair of addresses works between the two sides"
     CONSENT_EXPIRED = "the path is dead: nothing came back for 30 s"
-    HANDSHAKE_FAILED = "a path exists, but the other side's key or pre-shared key doesn't fit"
+    HANDSHAKE_FAILED = "there is a path, but the two sides could not agree on keys"
     PEER_CLOSED = "the other side closed the tunnel"
 
 

@@ -13,14 +13,13 @@ import trio.testing
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError
 from p2ptun.io import udp
+from p2ptun.io.socket_options import DEFAULT_OPTIONS, SOCKET_BUFFER_SIZE, Fragmentation, SocketOptions
 from p2ptun.io.udp import (
     DATAGRAMS_PER_WAKE,
     LARGEST_DATAGRAM,
     MAX_SEGMENTED_SIZE,
     MAX_SEGMENTS,
-    Fragmentation,
     SendError,
-    SocketOptions,
     UdpSocket,
 )
 from p2ptun.types import Endpoint
@@ -254,7 +253,7 @@ async def test_fragmentation_is_as_asked(
 
 async def test_buffers_grow_as_far_as_allowed() -> None:
     plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, udp.SOCKET_BUFFER_SIZE)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_SIZE)
     allowed = plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     plain.close()
     sock = await UdpSocket.bind(IPV4)
@@ -337,7 +336,7 @@ async def test_a_network_card_that_cant_split_is_asked_once() -> None:
     receiver = await UdpSocket.bind(IPV4)
     card = Card(socket.AF_INET, socket.SOCK_DGRAM)
     card.bind(("127.0.0.1", 0))
-    sender = UdpSocket(card, udp.DEFAULT_OPTIONS)
+    sender = UdpSocket(card, DEFAULT_OPTIONS)
     sender._has_segmentation = True
     for _ in range(2):
         assert sender.send_batch(batch_of(*[b"same"] * 5), receiver.local)
@@ -354,7 +353,7 @@ async def test_a_kernel_without_segmentation() -> None:
         def getsockopt(self, *_: object) -> int:  # type: ignore[override]  # one of the three forms is enough
             raise OSError(errno.ENOPROTOOPT, "not before 4.18")
 
-    old = UdpSocket(Kernel(socket.AF_INET, socket.SOCK_DGRAM), udp.DEFAULT_OPTIONS)
+    old = UdpSocket(Kernel(socket.AF_INET, socket.SOCK_DGRAM), DEFAULT_OPTIONS)
     assert not old.has_segmentation
     old.close()
 

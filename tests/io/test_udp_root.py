@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.io.udp import Fragmentation, SendError, SocketOptions, UdpSocket
+from p2ptun.io.socket_options import Fragmentation, SocketOptions
+from p2ptun.io.udp import SendError, UdpSocket
 from p2ptun.types import Endpoint
 from tests.io.namespace import in_namespace, shell
 from tests.io.test_udp import batch_of, receive
@@ -160,7 +161,8 @@ def test_buffers_beyond_the_systems_limit() -> None:
 UNPRIVILEGED = """
 import socket, trio
 from p2ptun.errors import PrivilegeError
-from p2ptun.io.udp import SocketOptions, UdpSocket
+from p2ptun.io.socket_options import SocketOptions
+from p2ptun.io.udp import UdpSocket
 from p2ptun.types import Endpoint
 
 async def main():
