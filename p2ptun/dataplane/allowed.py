@@ -20,10 +20,10 @@ class AllowedIPs(Generic[PeerT]):
     Outgoing, `lookup` of the destination picks the peer. Incoming, `source_owner` of the source must be the peer whose
     keys opened the packet. One network belongs to one peer; inserting it again moves it, as in WireGuard.
 
-    An IPv4-mapped address or network is the IPv4 one. Other IPv6 forms that stand for an IPv4 address (6to4, Teredo,
-    NAT64, compatible) stay what they are, for they are routable, but as sources they need both: the form itself must
-    belong to the peer, and the IPv4 address in it must not belong to another. So nobody speaks as somebody else by
-    spelling the address differently.
+    An IPv4-mapped address or network is the IPv4 one; as a source it is refused, for no wire carries it. Other IPv6
+    forms that stand for an IPv4 address (6to4, Teredo, NAT64, compatible) stay what they are, for they are routable,
+    but as sources they need both: the form itself must belong to the peer, and the IPv4 address in it must not belong
+    to another. So nobody speaks as somebody else by spelling the address differently.
 
     Addresses are 4 or 16 bytes. Both look-ups are cached; a full cache is emptied, so that a peer which makes up
     addresses can't fill the memory.

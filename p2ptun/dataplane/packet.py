@@ -78,7 +78,10 @@ def embedded_ipv4(address: bytes) -> bytes | None:
 
 
 def is_martian_source(address: bytes) -> bool:
-    """Tell whether no host may send from `address`: unspecified, loopback, multicast, broadcast (RFC 1122 3.2.1.3)."""
+    """Tell whether no host may send from `address`.
+
+    Unspecified, loopback, multicast, broadcast (RFC 1122 3.2.1.3), and IPv4-mapped, which exists inside hosts only.
+    """
     if len(address) == 4:
         return address[0] in (0, 127) or 224 <= address[0] < 240 or address == _BROADCAST
-    return address[0] == 0xFF or address in (_UNSPECIFIED_6, _LOOPBACK_6)
+    return address[0] == 0xFF or address in (_UNSPECIFIED_6, _LOOPBACK_6) or address.startswith(_MAPPED)

@@ -13,8 +13,8 @@ from typing import Annotated
 import msgspec
 
 from p2ptun.aead.algorithm import Algorithm
-from p2ptun.errors import MalformedPacket
 from p2ptun.tunnel.index import SessionIndex
+from p2ptun.tunnel.msgpack import decode_untrusted
 
 BINDER_SIZE = 16
 
@@ -81,15 +81,9 @@ def encode_hello(hello: Offer | Choice) -> bytes:
 
 def decode_offer(payload: bytes) -> Offer:
     """Read the initiator's payload. Raises MalformedPacket."""
-    try:
-        return _offer_decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedPacket(f"offer: {type(error).__name__}") from None
+    return decode_untrusted(_offer_decoder, payload, "offer")
 
 
 def decode_choice(payload: bytes) -> Choice:
     """Read the responder's payload. Raises MalformedPacket."""
-    try:
-        return _choice_decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedPacket(f"choice: {type(error).__name__}") from None
+    return decode_untrusted(_choice_decoder, payload, "choice")

@@ -1,0 +1,18 @@
+"""Control messages of an authenticated peer: MalformedPacket, or a message within its bounds that encodes again."""
+
+from __future__ import annotations
+
+from p2ptun.errors import MalformedPacket
+from p2ptun.tunnel.control import MAX_CANDIDATES, Candidates, Unknown, decode_control, encode_control
+
+
+def test_one_input(data: bytes) -> None:
+    try:
+        message = decode_control(data)
+    except MalformedPacket:
+        return
+    if isinstance(message, Unknown):
+        return
+    if isinstance(message, Candidates):
+        assert len(message.candidates) <= MAX_CANDIDATES
+    assert decode_control(encode_control(message)) == message
