@@ -16,14 +16,16 @@ set -u
 lab=p2ptun-demo-$$
 spaces=()
 pids=()
+voices=()
 scratch=$(mktemp -d)
 
 clean_up() {
     trap '' INT TERM HUP
     [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null
-    wait "${pids[@]}" 2>/dev/null
+    [ ${#voices[@]} -eq 0 ] || kill "${voices[@]}" 2>/dev/null
+    wait
     local space
-    for space in "${spaces[@]}"; do ip netns delete "$lab-$space" 2>/dev/null; done
+    for space in ${spaces[@]+"${spaces[@]}"}; do ip netns delete "$lab-$space" 2>/dev/null; done
     rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -91,10 +93,28 @@ build_network() {
 
 # --- The tunnel ------------------------------------------------------------------------------------------------------
 
-p2ptun() { on "$1" "$venv/bin/p2ptun" "${@:2}"; }
+# Two machines have two /run/p2ptun; two namespaces share one, so each gets a directory of its own.
+machine_environment() { echo "P2PTUN_RUNTIME_DIRECTORY=$scratch/run-$1"; }
+p2ptun() { on "$1" env "$(machine_environment "$1")" "$venv/bin/p2ptun" "${@:2}"; }
 
-# Put the speaker before each line.
-voice() { sed -u "s/^/  $bold$1$plain | /"; }
+# start NAME STDIN VERB...: run p2ptun on a machine in the background; it says on our stdout what it says on stderr.
+start() {
+    local name=$1 stdin=$2
+    shift 2
+    mkfifo "$scratch/$name-says"
+    sed -u "s/^/  $bold$(printf %-5s "$name")$plain | /" <"$scratch/$name-says" &
+    voices+=($!)
+    ip netns exec "$lab-$name" env "$(machine_environment "$name")" "$venv/bin/p2ptun" "$@" \
+        <"$stdin" >"$scratch/$name-prints" 2>"$scratch/$name-says" &
+    pids+=($!)
+}
+
+# shorten FILE: the first line of a file, without its middle.
+shorten() {
+    local line
+    read -r line <"$1"
+    echo "${line:0:20}...${line: -8} (${#line} characters)"
+}
 
 all_run() {
     local pid
@@ -113,7 +133,7 @@ wait_for() {
 }
 
 # field NAME EXPRESSION: a part of the tunnel's status, as a Python expression of the document `it`.
-field() { p2ptun "$1" status "p2ptun-$1" --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)"; }
+field() { p2ptun "$1" status --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)"; }
 is_connected() { [ "$(field "$1" 'it["peers"][0]["state"]')" = connected ]; }
 address() { field "$1" "[a.split('/')[0] for a in it['interface']['addresses'] if (':' in a) == $2][0]"; }
 
@@ -128,7 +148,8 @@ carry_a_file() {
     head -c "$((megabytes * 1024 * 1024))" /dev/urandom >"$scratch/file"
     sent=$(sha256sum <"$scratch/file")
     ip netns exec "$lab-bob" "$venv/bin/python" -m http.server --bind "$bob_v4" --directory "$scratch" 8000 >/dev/null 2>&1 &
-    pids+=($!)
+    local server=$!
+    pids+=("$server")
     wait_for 10 "a web server on bob" on bob "$venv/bin/python" -c "import socket; socket.create_connection(('$bob_v4', 8000), 1)"
     local began=$EPOCHREALTIME took
     got=$(on alice "$venv/bin/python" -c "
@@ -137,6 +158,9 @@ shutil.copyfileobj(urllib.request.build_opener(urllib.request.ProxyHandler({})).
     took=$(("${EPOCHREALTIME/[.,]/}" - "${began/[.,]/}"))
     [ "$sent" = "$got" ] || give_up "The file arrived changed: ${got%% *} instead of ${sent%% *}."
     say "$megabytes MiB over TCP: SHA-256 ${sent:0:16}... on both sides, $((megabytes * 8388608 / took)) Mbit/s"
+    kill "$server"
+    wait "$server" 2>/dev/null
+    unset "pids[-1]"
 }
 
 # --- The story -------------------------------------------------------------------------------------------------------
@@ -166,22 +190,20 @@ say "alice 192.168.1.10 behind 198.51.100.2, bob 192.168.2.10 behind 198.51.100.
 say "alice pings bob's NAT: no answer, as it should be"
 
 heading "One command each, and two lines to paste"
-stun="--stun stun:203.0.113.2"
-say "alice\$ p2ptun share $stun"
-mkfifo "$scratch/alice-in"
-# shellcheck disable=SC2086  # two words
-ip netns exec "$lab-alice" "$venv/bin/p2ptun" share --name p2ptun-alice $stun <"$scratch/alice-in" 2> >(voice alice) >"$scratch/offer" &
-pids+=($!)
-exec 3>"$scratch/alice-in"
-wait_for 20 "alice's offer" test -s "$scratch/offer"
-say "bob\$   p2ptun join $stun"
-# shellcheck disable=SC2086
-ip netns exec "$lab-bob" "$venv/bin/p2ptun" join --name p2ptun-bob $stun <"$scratch/offer" 2> >(voice "bob  ") >"$scratch/answer" &
-pids+=($!)
-wait_for 20 "bob's answer" test -s "$scratch/answer"
-say "offer:  $(wc -c <"$scratch/offer") characters carried from alice to bob"
-say "answer: $(wc -c <"$scratch/answer") characters carried from bob to alice"
-cat "$scratch/answer" >&3
+stun=(--stun stun:203.0.113.2)
+mkfifo "$scratch/alice-pastes"
+exec 3<>"$scratch/alice-pastes"
+say "${bold}alice\$ p2ptun share ${stun[*]}$plain"
+start alice "$scratch/alice-pastes" share "${stun[@]}"
+alice_pid=$!
+wait_for 20 "an offer from alice" grep -q . "$scratch/alice-prints"
+say "the offer goes to bob:   $(shorten "$scratch/alice-prints")"
+say "${bold}bob\$   p2ptun join ${stun[*]}$plain"
+start bob "$scratch/alice-prints" join "${stun[@]}"
+bob_pid=$!
+wait_for 20 "an answer from bob" grep -q . "$scratch/bob-prints"
+say "the answer goes to alice: $(shorten "$scratch/bob-prints")"
+cat "$scratch/bob-prints" >&3
 wait_for 30 "a tunnel on alice's side" is_connected alice
 wait_for 30 "a tunnel on bob's side" is_connected bob
 
@@ -192,14 +214,19 @@ ping_bob "$bob_v6"
 carry_a_file
 
 heading "p2ptun status"
+say "${bold}alice\$ p2ptun status$plain"
 p2ptun alice status
+say "${bold}bob\$   p2ptun status$plain"
 p2ptun bob status
 
-heading "The end, as after Ctrl-C"
-kill "${pids[@]}"
-wait "${pids[@]}" 2>/dev/null
-pids=()
-left=$(on alice ip -brief link | grep -c p2ptun)
-[ "$left" -eq 0 ] || give_up "An interface was left behind."
-say "interfaces, routes and control sockets are gone"
+heading "Ctrl-C on alice's side ends it on both"
+kill -INT "$alice_pid"
+for pid in "$alice_pid" "$bob_pid"; do wait "$pid" || give_up "p2ptun ended with exit code $?."; done
+wait "${voices[@]}"
+voices=()
+for name in alice bob; do
+    ! on "$name" ip -brief link | grep -q p2ptun || give_up "An interface was left behind on $name."
+    ! ls "$scratch/run-$name"/* >/dev/null 2>&1 || give_up "A control socket was left behind on $name."
+done
+say "exit code 0 twice; interfaces, routes and control sockets are gone"
 printf '\n%sDone.%s\n' "$green" "$plain"
