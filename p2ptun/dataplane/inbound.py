@@ -13,6 +13,8 @@ from p2ptun.tunnel.keypair import Keypair
 from p2ptun.tunnel.timing import REJECT_AFTER_MESSAGES
 from p2ptun.tunnel.wire import DATA_HEADER, DATA_HEADER_SIZE, FrameKind
 
+_BUNDLE = int(FrameKind.BUNDLE)
+
 
 class Inbound(Generic[PeerT]):
     """Opens the datagrams of one peer: authenticate, check replay, check every inner source, and only then hand on.
@@ -62,7 +64,7 @@ class Inbound(Generic[PeerT]):
     def _take_frame(self, at: int, end: int, keypair: Keypair, packets: Batch, controls: list[bytes]) -> None:
         """Sort a plaintext by its last byte, which stands at `end`."""
         kind = packets.buffer.raw[end]
-        if kind == FrameKind.BUNDLE:
+        if kind == _BUNDLE:
             keypair.has_unanswered_data = True
             self._unbundle(at, end, packets)
         elif kind == FrameKind.CONTROL:

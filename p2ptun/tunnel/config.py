@@ -10,6 +10,8 @@ from p2ptun.noise.keypair import KeyPair
 from p2ptun.noise.primitive import diffie_hellman
 from p2ptun.tunnel.psk import NO_PSK
 
+MIN_REKEY_INTERVAL = 1.0  # we keep the keys of two rekeys ago: what is on its way still opens after as many seconds
+
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
@@ -20,10 +22,10 @@ class SessionConfig:
         remote_static: the peer's public key, 32 bytes.
         psk: 32 bytes as `mix_psks` makes them.
         algorithms: AEADs that we offer and accept, best first; by default what suits this machine.
-        rekey_interval: seconds of use after which keys are renewed.
+        rekey_interval: seconds of use after which keys are renewed, one at least.
 
     Raises:
-        LocalProtocolError: no algorithm, an interval that isn't positive, or the peer is ourselves.
+        LocalProtocolError: no algorithm, an interval under a second, or the peer is ourselves.
         AuthenticationFailed: `remote_static` has low order, so that nothing would be secret, or is no key.
     """
 
@@ -36,8 +38,8 @@ class SessionConfig:
     def __post_init__(self) -> None:
         if not self.algorithms:
             raise LocalProtocolError("a session needs an algorithm")
-        if self.rekey_interval <= 0:
-            raise LocalProtocolError(f"a rekey interval of {self.rekey_interval} s")
+        if self.rekey_interval < MIN_REKEY_INTERVAL:
+            raise LocalProtocolError(f"a rekey interval of {self.rekey_interval} s, less than {MIN_REKEY_INTERVAL} s")
         if self.static.public == self.remote_static:
             raise LocalProtocolError("the peer has our own key")
         diffie_hellman(self.static.private, self.remote_static)

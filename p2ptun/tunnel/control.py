@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from p2ptun.errors import MalformedPacket
-from p2ptun.tunnel.msgpack import decode_untrusted
+from p2ptun.tunnel.msgpack import read_untrusted
 
 MAX_CANDIDATES = 32  # in one message: 32 of 40 bytes still fit one datagram
 MAX_CANDIDATE_SIZE = 256
@@ -89,5 +89,5 @@ def decode_control(payload: bytes) -> ControlMessage:
     """
     if len(payload) > MAX_CONTROL_SIZE:
         raise MalformedPacket(f"a control message of {len(payload)} bytes")
-    kind = decode_untrusted(_type_decoder, payload, "control message").type
-    return decode_untrusted(_decoder, payload, "control message") if kind in _KNOWN_TYPES else Unknown(kind)
+    kind = read_untrusted(_type_decoder, payload, "control message").type
+    return read_untrusted(_decoder, payload, "control message") if kind in _KNOWN_TYPES else Unknown(kind)

@@ -14,7 +14,7 @@ import msgspec
 
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.tunnel.index import SessionIndex
-from p2ptun.tunnel.msgpack import decode_untrusted
+from p2ptun.tunnel.msgpack import read_untrusted
 
 BINDER_SIZE = 16
 
@@ -81,9 +81,9 @@ def encode_hello(hello: Offer | Choice) -> bytes:
 
 def decode_offer(payload: bytes) -> Offer:
     """Read the initiator's payload. Raises MalformedPacket."""
-    return decode_untrusted(_offer_decoder, payload, "offer")
+    return read_untrusted(_offer_decoder, payload, "offer")
 
 
 def decode_choice(payload: bytes) -> Choice:
     """Read the responder's payload. Raises MalformedPacket."""
-    return decode_untrusted(_choice_decoder, payload, "choice")
+    return read_untrusted(_choice_decoder, payload, "choice")

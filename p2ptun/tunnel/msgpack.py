@@ -11,7 +11,7 @@ from p2ptun.errors import MalformedPacket
 T = TypeVar("T")
 
 
-def decode_untrusted(decoder: msgspec.msgpack.Decoder[T], payload: bytes, what: str) -> T:
+def read_untrusted(decoder: msgspec.msgpack.Decoder[T], payload: bytes, what: str) -> T:
     """Decode `payload`, called `what` in the error.
 
     msgspec has more than one way to refuse: text that isn't UTF-8 and arrays nested too deep aren't its own errors.

@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from p2ptun.errors import MalformedPacket
-from p2ptun.tunnel.msgpack import decode_untrusted
+from p2ptun.tunnel.msgpack import read_untrusted
 
 TEXTS = msgspec.msgpack.Decoder(list[str])
 ANYTHING = msgspec.msgpack.Decoder()
 
 
 def test_what_is_right() -> None:
-    assert decode_untrusted(TEXTS, b"\x91\xa2hi", "greeting") == ["hi"]
+    assert read_untrusted(TEXTS, b"\x91\xa2hi", "greeting") == ["hi"]
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ def test_what_is_right() -> None:
 )
 def test_what_is_wrong(payload: bytes, error: str) -> None:
     with pytest.raises(MalformedPacket, match=f"^greeting: {error}$"):
-        decode_untrusted(TEXTS, payload, "greeting")
+        read_untrusted(TEXTS, payload, "greeting")
 
 
 def test_depth() -> None:
     with pytest.raises(MalformedPacket, match="RecursionError"):
-        decode_untrusted(ANYTHING, b"\x91" * 100_000, "greeting")
+        read_untrusted(ANYTHING, b"\x91" * 100_000, "greeting")
