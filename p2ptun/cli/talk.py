@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from p2ptun.cli.text import milliseconds, talk_console
+from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.event import (
+    ClosedEvent,
     ErrorEvent,
     Event,
     GatheredEvent,
@@ -86,6 +87,9 @@ class Story:
             case InterfaceEvent():
                 there = " ".join(address.split("/")[0] for address in event.peer_addresses)
                 self._tell(event.name, f"{', '.join(event.addresses)}, mtu {event.mtu}; the other side is {there}")
+            case ClosedEvent():
+                carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
+                self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
             case ErrorEvent():
                 self._tell("note", f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style="yellow")
 
@@ -106,10 +110,12 @@ class Story:
     def _tell_path(self, event: PathEvent) -> None:
         host = f"[{event.remote.address}]" if ":" in event.remote.address else event.remote.address
         kinds = f"{event.local.type}/{event.remote.type}"
-        took = "" if event.setup_ms is None else f", {event.setup_ms:.0f} ms after both sides knew each other"
+        took = "" if event.setup_ms is None else f", set up in {event.setup_ms:.0f} ms"
         what = "path" if event.setup_ms is None else "connected"
         rtt = f", round trip {milliseconds(event.rtt_ms)}" if event.rtt_ms is not None else ""
         self._tell(what, f"{event.kind} {host}:{event.remote.port} ({kinds}){rtt}{took}", style="bold green")
+        if event.setup_ms is not None and self._console.is_terminal:
+            self._console.print("Ctrl-C closes the tunnel.", style="dim")
 
     def _tell_peer(self, event: PeerEvent) -> None:
         before, self._state = self._state, event.state
@@ -117,7 +123,7 @@ class Story:
             case "suspect":
                 self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
             case "failed" if event.reason == FailureReason.PEER_CLOSED.value:
-                self._tell("closed", event.reason)
+                self._tell("goodbye", event.reason)
             case "failed":
                 self._tell("failed", event.reason or "", style="bold red")
             case "connected" if before == "suspect":

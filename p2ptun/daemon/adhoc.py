@@ -20,7 +20,15 @@ import trio
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.daemon.agreement import Agreement, agree, overlaps
 from p2ptun.daemon.control import ControlServer
-from p2ptun.daemon.event import ErrorEvent, Event, GatheredEvent, InterfaceEvent, ProgressEvent, WaitingEvent
+from p2ptun.daemon.event import (
+    ClosedEvent,
+    ErrorEvent,
+    Event,
+    GatheredEvent,
+    InterfaceEvent,
+    ProgressEvent,
+    WaitingEvent,
+)
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.report import report
@@ -151,6 +159,7 @@ class AdhocTunnel:
             self._node.close(trio.current_time())
             driver.flush()
             self._keys.wipe()
+            self._tell_end(trio.current_time() - started_at)
             return outcome
 
     @property
@@ -308,7 +317,9 @@ class AdhocTunnel:
         identity = Identity(
             theirs.public_key, agreement.allowed_ips, psk, self._options.algorithms, self._options.rekey_interval
         )
-        now = self._narrator.began_at = trio.current_time()
+        now = trio.current_time()
+        if self._side is Side.SHARE:
+            self._narrator.began_at = now
         remote = Remote(theirs.credentials, theirs.candidates)
         try:
             self._node.connect(PEER, identity, self._keys, self._mtu, remote, now)
@@ -332,6 +343,11 @@ class AdhocTunnel:
     def _warn(self, identifier: str, message: str, remedy: str) -> None:
         self._health[identifier] = Health(identifier, message, remedy)
         self._emit(ErrorEvent(message, remedy))
+
+    def _tell_end(self, uptime: float) -> None:
+        link = self._peer.link
+        if link is not None:
+            self._emit(ClosedEvent(round(uptime, 3), link.traffic.tx_bytes, link.traffic.rx_bytes))
 
     def _status(self, name: str, started_at: float) -> Status:
         now = trio.current_time()

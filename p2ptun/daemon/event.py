@@ -84,6 +84,14 @@ class ProgressEvent(Event, frozen=True, tag="progress"):
     total: int
 
 
+class ClosedEvent(Event, frozen=True, tag="closed"):
+    """The tunnel is gone; it carried so many bytes of IP packets."""
+
+    uptime_s: float
+    tx_bytes: int
+    rx_bytes: int
+
+
 class ErrorEvent(Event, frozen=True, tag="error"):
     """Something a person has to know, and what to do."""
 

@@ -14,6 +14,7 @@ from p2ptun.node.event import (
     LocalCandidateFound,
     NodeEvent,
     PathSelected,
+    PeerHeard,
     PeerRekeyed,
     PeerState,
     PeerStateChanged,
@@ -31,7 +32,8 @@ class Narrator:
         ended: Set when the peer failed; `reason` says why.
         described: Whether the other side has been sent a description, which a changed address makes out of date.
         changed: Set when that happened; whoever acts on it puts a new one in its place.
-        began_at: When both descriptions were known, monotonic seconds.
+        began_at: When both sides knew each other, monotonic seconds; the side that sends its description last learns
+            that from the first message.
     """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -41,7 +43,7 @@ class Narrator:
         self.changed = trio.Event()
         self.reason: FailureReason | None = None
         self.described = False
-        self.began_at = 0.0
+        self.began_at: float | None = None
         self.mtu = 0
         self._emit = emit
         self._path: Path | None = None
@@ -57,9 +59,11 @@ class Narrator:
                 self.gathered.set()
             case PathSelected(path):
                 self._follow(event.peer, path)
+            case PeerHeard() if self.described and self.began_at is None:
+                self.began_at = trio.current_time()
             case PeerStateChanged(state, reason):
                 self._change_state(event.peer, state, reason)
-            case PeerRekeyed():
+            case PeerHeard() | PeerRekeyed():
                 pass  # status tells the age of the keys
 
     def _tell_local(self, candidate: Candidate, replaced: Candidate | None) -> None:
@@ -87,4 +91,5 @@ class Narrator:
             self.ended.set()
         elif state is PeerState.CONNECTED and not self.connected.is_set() and self._path is not None:
             self.connected.set()
-            self._emit(path_event(peer, self._path, self.mtu, trio.current_time() - self.began_at))
+            now = trio.current_time()
+            self._emit(path_event(peer, self._path, self.mtu, now - (self.began_at or now)))

@@ -50,6 +50,11 @@ class RemoteCandidateFound:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerHeard:
+    """The first authentic message came from the other side: it knows us by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerStateChanged:
     """The peer is in another state; `reason` says why it failed."""
 
@@ -70,7 +75,13 @@ class PeerRekeyed:
 
 
 PeerEvent: TypeAlias = (
-    LocalCandidateFound | GatheringCompleted | RemoteCandidateFound | PeerStateChanged | PathSelected | PeerRekeyed
+    LocalCandidateFound
+    | GatheringCompleted
+    | RemoteCandidateFound
+    | PeerHeard
+    | PeerStateChanged
+    | PathSelected
+    | PeerRekeyed
 )
 
 

@@ -21,6 +21,7 @@ from p2ptun.node.event import (
     LocalCandidateFound,
     PathSelected,
     PeerEvent,
+    PeerHeard,
     PeerRekeyed,
     PeerState,
     PeerStateChanged,
@@ -104,6 +105,7 @@ class Peer:
         self.path: Path | None = None
         self.state = PeerState.CONNECTING
         self.reason: FailureReason | None = None
+        self._is_heard = False
         self._told: set[Candidate] = set()
         self._deadlines: Deadlines[Timer] = Deadlines()
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
@@ -191,7 +193,11 @@ class Peer:
 
     def receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take a STUN message."""
+        dropped = self.agent.drops.total()
         self.agent.receive_datagram(data, source, local, now)
+        if not self._is_heard and self.knows(source) and self.agent.drops.total() == dropped:
+            self._is_heard = True
+            self._events.append(PeerHeard())
         self._drain(now)
 
     def receive_handshake(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
