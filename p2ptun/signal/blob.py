@@ -6,9 +6,9 @@
     base64url of  length of the message (2) | message | CRC-32 of all before it, the four characters included (4)
 
 Everything is of base64url's alphabet, without padding: no shell, mail or chat touches it. The length tells a blob that
-was cut from one that was mistyped. The checksum is a CRC, not a shortened hash: it catches with certainty what people do
-to lines, a wrong character, two that changed places, any damage within 32 bits, while against an attacker any checksum
-without a key is as good as none.
+was cut from one that was mistyped. The checksum is a CRC, not a shortened hash: it catches with certainty what people
+do to lines, a wrong character, two that changed places, any damage within 32 bits, while against an attacker any
+checksum without a key is as good as none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,7 @@ import string
 import zlib
 
 from p2ptun.errors import MalformedPacket, RendezvousError
-from p2ptun.signal.description import (
-    MAX_DESCRIPTION_SIZE,
-    Description,
-    Kind,
-    decode_description,
-    encode_description,
-)
+from p2ptun.signal.description import Description, Kind, decode_description, encode_description
 from p2ptun.signal.text import printable
 
 MARK = "p2p"
@@ -69,17 +63,16 @@ def unwrap(text: str) -> bytes:
     """Return the message inside a blob. Untrusted. Raises RendezvousError that says what is wrong with the blob."""
     blob = text.translate(_WRAPPING)
     _refuse_foreign(blob)
-    missing = missing_characters(blob)
-    if missing is None:
-        raise RendezvousError("The blob has a wrong character near its beginning.", _COPY_AGAIN)
-    if missing > 0:
-        raise RendezvousError(f"The blob is cut: {len(blob)} of {len(blob) + missing} characters arrived.", _COPY_AGAIN)
-    if missing < 0:
-        raise RendezvousError(f"The blob is followed by {-missing} characters that aren't part of it.", _COPY_AGAIN)
-    data = _decode(blob.removeprefix(_HEAD))
+    size = _whole_size(blob)
+    if size is None or len(blob) < size:
+        arrived = f"{len(blob)} of {size}" if size else f"only {len(blob)}"
+        raise RendezvousError(f"The blob is cut: {arrived} characters arrived.", _COPY_AGAIN)
+    data = _decode(blob[len(_HEAD) : size])
     body, checksum = data[:-_CHECKSUM_SIZE], data[-_CHECKSUM_SIZE:]
-    if checksum != _checksum(body) or _HEAD + _encode(data) != blob:
+    if checksum != _checksum(body) or _HEAD + _encode(data) != blob[:size]:
         raise RendezvousError("The blob was mistyped: its checksum doesn't fit.", _COPY_AGAIN)
+    if len(blob) > size:
+        raise RendezvousError(f"The blob is followed by {blob[size:][:8]}..., which is no part of it.", _COPY_AGAIN)
     return body[_LENGTH_SIZE:]
 
 
@@ -88,20 +81,8 @@ def is_complete(text: str) -> bool:
     blob = text.translate(_WRAPPING)
     if not _HEAD.startswith(blob[: len(_HEAD)]) or not _ALPHABET.issuperset(blob):
         return True
-    missing = missing_characters(blob)
-    return missing is None or missing <= 0
-
-
-def missing_characters(blob: str) -> int | None:
-    """Tell how many characters `blob` lacks by its own length; negative: too many; None: the length can't be true."""
-    start = len(_HEAD)
-    if len(blob) < start + _LENGTH_CHARACTERS:
-        return start + _LENGTH_CHARACTERS - len(blob)
-    length = int.from_bytes(_decode(blob[start : start + _LENGTH_CHARACTERS])[:_LENGTH_SIZE], "big")
-    if length > MAX_DESCRIPTION_SIZE:
-        return None
-    size = _LENGTH_SIZE + length + _CHECKSUM_SIZE
-    return start + (size * 4 + 2) // 3 - len(blob)
+    size = _whole_size(blob)
+    return size is not None and len(blob) >= size
 
 
 def check_offer(offer: Description) -> None:
@@ -154,6 +135,15 @@ def _refuse_foreign(blob: str) -> None:
             f"The blob is of version {blob[len(MARK)]}, but this p2ptun reads version {VERSION} only.",
             "Install the same version of p2ptun on both sides.",
         )
+
+
+def _whole_size(blob: str) -> int | None:
+    """Tell how many characters the whole of `blob` has by its own length; None while that isn't there."""
+    start, end = len(_HEAD), len(_HEAD) + _LENGTH_CHARACTERS
+    if len(blob) < end:
+        return None
+    size = _LENGTH_SIZE + int.from_bytes(_decode(blob[start:end])[:_LENGTH_SIZE], "big") + _CHECKSUM_SIZE
+    return start + (size * 4 + 2) // 3
 
 
 def _checksum(body: bytes) -> bytes:

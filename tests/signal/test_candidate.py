@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptun.errors import LocalProtocolError, MalformedPacket
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType, TcpType
+from p2ptun.signal.candidate import decode_candidate, encode_candidate
+from p2ptun.types import Endpoint, Transport
+from tests.signal.sample import candidates, make_candidate
+
+
+def test_the_layout_for_ipv4() -> None:
+    candidate = make_candidate("203.0.113.7", 41641, CandidateType.SERVER_REFLEXIVE, preference=0x1234)
+    assert encode_candidate(candidate) == bytes.fromhex("01 cb007107 a2a9 1234")
+
+
+def test_the_layout_for_ipv6() -> None:
+    candidate = make_candidate("2001:db8::1", 9, CandidateType.RELAYED, preference=65535, tcp_type=TcpType.PASSIVE)
+    assert encode_candidate(candidate) == bytes.fromhex("1b 20010db8000000000000000000000001 0009 ffff")
+
+
+@given(candidates)
+def test_round_trip(candidate: Candidate) -> None:
+    data = encode_candidate(candidate)
+    assert len(data) == (9 if candidate.endpoint.address.version == 4 else 21)
+    decoded = decode_candidate(data, generation=3, ufrag="abcdefgh")
+    assert (decoded.generation, decoded.ufrag, decoded.related) == (3, "abcdefgh", None)
+    assert replace(decoded, foundation="1", generation=0, ufrag="") == candidate
+    assert encode_candidate(decoded) == data
+
+
+@given(candidates)
+def test_truncated_and_longer_ones_are_refused(candidate: Candidate) -> None:
+    data = encode_candidate(candidate)
+    for size in range(len(data)):
+        with pytest.raises(MalformedPacket):
+            decode_candidate(data[:size])
+    with pytest.raises(MalformedPacket, match="1 bytes behind"):
+        decode_candidate(data + b"\0")
+
+
+@given(st.binary(max_size=30))
+def test_random_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        candidate = decode_candidate(data)
+    except MalformedPacket:
+        return
+    assert 0 < candidate.priority < 2**31
+
+
+@pytest.mark.parametrize("head", [0x20, 0x40, 0x80, 0xFF])
+def test_kinds_that_nobody_defined_are_refused(head: int) -> None:
+    with pytest.raises(MalformedPacket, match="unknown kind"):
+        decode_candidate(bytes([head]) + bytes(20))
+
+
+def test_a_zone_stays_at_home() -> None:
+    decoded = decode_candidate(encode_candidate(make_candidate("fe80::1%eth0")))
+    assert decoded.endpoint == Endpoint(IPv6Address("fe80::1"), 41641)
+
+
+def test_an_ipv4_address_in_disguise_is_unmasked() -> None:
+    data = b"\x10" + IPv6Address("::ffff:10.0.0.1").packed + bytes.fromhex("a2a9 ff7f")
+    assert decode_candidate(data).endpoint == Endpoint.of("10.0.0.1", 41641)
+
+
+def test_foundations_tell_fates_apart() -> None:
+    def foundation(*arguments: object, **changes: object) -> str:
+        return decode_candidate(encode_candidate(make_candidate(*arguments, **changes))).foundation  # type: ignore[arg-type]
+
+    host = foundation("10.0.0.1")
+    assert host == foundation("10.0.0.1", port=1, preference=7)
+    others = [
+        foundation("10.0.0.2"),
+        foundation("10.0.0.1", candidate_type=CandidateType.SERVER_REFLEXIVE),
+        foundation("10.0.0.1", tcp_type=TcpType.ACTIVE),
+        foundation("2001:db8::1"),
+    ]
+    assert len({host, *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("transport", "tcp_type"),
+    [(Transport.TLS, None), (Transport.TCP, None), (Transport.UDP, TcpType.ACTIVE)],
+)
+def test_what_no_candidate_uses_is_not_written(transport: Transport, tcp_type: TcpType | None) -> None:
+    with pytest.raises(LocalProtocolError, match="no candidate has transport"):
+        encode_candidate(replace(make_candidate("10.0.0.1"), transport=transport, tcp_type=tcp_type))
