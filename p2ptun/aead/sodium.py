@@ -103,32 +103,14 @@ def safe_primitive(name: str) -> Primitive:
     nonce_size: int = getattr(bindings, f"crypto_aead_{name}_NPUBBYTES")
     tag_size: int = getattr(bindings, f"crypto_aead_{name}_ABYTES")
 
-    def encrypt(
-        c: Pointer,
-        _clen: Pointer,
-        m: Pointer,
-        mlen: int,
-        ad: Pointer,
-        adlen: int,
-        _nsec: Pointer,
-        npub: Pointer,
-        k: Pointer,
-    ) -> int:
+    def encrypt(*arguments: Pointer) -> int:
+        c, _, m, mlen, ad, adlen, _, npub, k = arguments
         sealed = seal(_read(m, mlen), _read(ad, adlen), _read(npub, nonce_size), _read(k, key_size))
         ffi.memmove(c, sealed, len(sealed))
         return 0
 
-    def decrypt(
-        m: Pointer,
-        _mlen: Pointer,
-        _nsec: Pointer,
-        c: Pointer,
-        clen: int,
-        ad: Pointer,
-        adlen: int,
-        npub: Pointer,
-        k: Pointer,
-    ) -> int:
+    def decrypt(*arguments: Pointer) -> int:
+        m, _, _, c, clen, ad, adlen, npub, k = arguments
         try:
             plain = unseal(_read(c, clen), _read(ad, adlen), _read(npub, nonce_size), _read(k, key_size))
         except CryptoError:

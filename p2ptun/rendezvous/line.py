@@ -6,7 +6,7 @@ import os
 
 import trio
 
-from p2ptun.errors import RendezvousError
+from p2ptun.errors import RendezvousEnded
 
 CHUNK_SIZE = 4096  # also what a terminal takes as one line (canonical mode, termios(3))
 MAX_LINE_SIZE = 1 << 16  # our choice: many times the longest blob
@@ -31,11 +31,11 @@ class LineReader:
         Cancelling loses nothing of a terminal or a pipe.
 
         Raises:
-            RendezvousError: When the input can't be read, or a line never ends.
+            RendezvousEnded: When the input can't be read, or a line never ends.
         """
         while b"\n" not in self._pending and not self._is_at_end:
             if len(self._pending) > MAX_LINE_SIZE:
-                raise RendezvousError("The input has a line without end.", "Paste only what the other side printed.")
+                raise RendezvousEnded("The input has a line without end.", "Paste only what the other side printed.")
             chunk = await self._read()
             self._pending += chunk.replace(b"\r", b"\n")
             self._is_at_end = not chunk
@@ -50,7 +50,7 @@ class LineReader:
                 return os.read(self._fd, CHUNK_SIZE)
             return await trio.to_thread.run_sync(os.read, self._fd, CHUNK_SIZE, abandon_on_cancel=True)
         except OSError as exc:
-            raise RendezvousError(
+            raise RendezvousEnded(
                 f"The other side's blob can't be read from standard input ({exc.strerror}).",
                 "Run it in a terminal, or give it a pipe or a file as standard input.",
             ) from exc

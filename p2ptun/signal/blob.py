@@ -44,11 +44,16 @@ def encode_blob(description: Description) -> str:
 
 def decode_blob(text: str) -> Description:
     """Read what was pasted. Untrusted. Raises RendezvousError with a sentence for the person who pasted it."""
+    return read_description(unwrap(text))
+
+
+def read_description(message: bytes) -> Description:
+    """Read the message that a rendezvous brought. Untrusted. Raises RendezvousError where decoding is refused."""
     try:
-        return decode_description(unwrap(text))
+        return decode_description(message)
     except MalformedPacket as exc:
         raise RendezvousError(
-            "The blob arrived whole, but its content makes no sense to this version of p2ptun.",
+            "The other side's description arrived whole, but makes no sense to this version of p2ptun.",
             "Install the same version of p2ptun on both sides.",
         ) from exc
 

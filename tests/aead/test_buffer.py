@@ -66,6 +66,17 @@ def test_views_are_into_the_buffer() -> None:
     assert batch.buffer.raw == b"zb\0\0"
 
 
+def test_a_part_shares_the_buffer_and_not_the_list() -> None:
+    batch = Batch(8)
+    for data in (b"ab", b"cd", b"ef"):
+        batch.append(data)
+    part = batch.share(batch.spans[1:])
+    assert part.buffer is batch.buffer
+    assert [bytes(view) for view in part] == [b"cd", b"ef"]
+    part.clear()
+    assert len(batch) == 3
+
+
 @pytest.mark.parametrize(("start", "end"), [(1, 3), (3, 2), (2, 5), (-1, 1)])
 def test_spans_neither_overlap_nor_leave_the_buffer(start: int, end: int) -> None:
     batch = Batch(4)

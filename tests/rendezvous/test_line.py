@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2ptun.errors import RendezvousError
+from p2ptun.errors import RendezvousEnded
 from p2ptun.rendezvous.line import LineReader
 
 
@@ -121,7 +121,7 @@ def test_files(content: bytes, lines: list[str], tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_refused() -> None:
     async def main(fd: int) -> None:
-        with pytest.raises(RendezvousError, match="line without end") as caught:
+        with pytest.raises(RendezvousEnded, match="line without end") as caught:
             await LineReader(fd).next_line()
         assert caught.value.remedy
 
@@ -136,7 +136,7 @@ def test_a_closed_input_is_told() -> None:
 
     async def main() -> None:
         with pytest.raises(
-            RendezvousError, match="can't be read from standard input \\(Bad file descriptor\\)"
+            RendezvousEnded, match="can't be read from standard input \\(Bad file descriptor\\)"
         ) as caught:
             await LineReader(closed).next_line()
         assert caught.value.remedy
@@ -148,7 +148,7 @@ def test_an_input_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     async def main() -> None:
         fd = os.open(tmp_path, os.O_RDONLY)
         try:
-            with pytest.raises(RendezvousError, match="Is a directory"):
+            with pytest.raises(RendezvousEnded, match="Is a directory"):
                 await LineReader(fd).next_line()
         finally:
             os.close(fd)

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2ptun.errors import MalformedPacket, RendezvousError
+from p2ptun.errors import MalformedPacket, RendezvousEnded, RendezvousError
 from p2ptun.rendezvous.base import Rendezvous
 from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.signal.blob import encode_blob
@@ -165,6 +165,8 @@ def test_other_input_is_refused(text: bytes, message: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("text", [b"", b"\n\n", b'{"event":"interface"}\n'])
 def test_an_input_that_ends_is_told(text: bytes) -> None:
     assert refusal(text, close=True) == "The input ended before the other side's blob came."
+    with pytest.raises(RendezvousEnded):
+        receive_from(text, close=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptun.errors import RendezvousError
-from p2ptun.signal.blob import check_answer, check_offer, decode_blob, encode_blob, is_complete, unwrap, wrap
+from p2ptun.signal.blob import (
+    check_answer,
+    check_offer,
+    decode_blob,
+    encode_blob,
+    is_complete,
+    read_description,
+    unwrap,
+    wrap,
+)
 from p2ptun.signal.description import Description, Kind, decode_description, encode_description
 from tests.signal.sample import descriptions, make_candidate, make_description
 
@@ -170,8 +179,10 @@ def test_another_version(version: str) -> None:
 
 
 def test_a_whole_blob_without_sense() -> None:
-    error = refusal(wrap(b"no description"))
-    assert "makes no sense" in str(error)
+    assert "makes no sense" in str(refusal(wrap(b"no description")))
+    with pytest.raises(RendezvousError, match="makes no sense"):
+        read_description(b"no description")
+    assert read_description(encode_description(make_description())) == decode_blob(BLOB)
 
 
 @given(st.text(max_size=200))
