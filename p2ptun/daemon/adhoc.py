@@ -52,8 +52,8 @@ from p2ptun.node.peer import Peer, Remote
 from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import Rendezvous
 from p2ptun.signal.address import bid
-from p2ptun.signal.blob import check_answer, check_offer
-from p2ptun.signal.description import Description, Kind, decode_description, draw_session_id, encode_description
+from p2ptun.signal.blob import check_answer, check_offer, read_description
+from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.psk import PskSource, mix_psks
 from p2ptun.types import IPInterface, IPNetwork
@@ -283,7 +283,7 @@ class AdhocTunnel:
         self._emit(WaitingEvent(kind.value))
         while True:
             try:
-                description = decode_description(await self._rendezvous.receive())
+                description = read_description(await self._rendezvous.receive())
                 check(description)
                 return description
             except RendezvousEnded:
