@@ -89,7 +89,7 @@ class Narrator:
         if state is PeerState.FAILED:
             self.reason = reason
             self.ended.set()
-        elif state is PeerState.CONNECTED and not self.connected.is_set() and self._path is not None:
+        elif state is not PeerState.CONNECTING and not self.connected.is_set() and self._path is not None:
             self.connected.set()
             now = trio.current_time()
             self._emit(path_event(peer, self._path, self.mtu, now - (self.began_at or now)))

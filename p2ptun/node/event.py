@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from p2ptun.ice import event as ice
 from p2ptun.ice.candidate import Candidate
 from p2ptun.node.path import Path
 
@@ -27,6 +28,23 @@ class FailureReason(Enum):
     CONSENT_EXPIRED = "the path is dead: nothing came back for 30 s"
     HANDSHAKE_FAILED = "there is a path, but the two sides could not agree on keys"
     PEER_CLOSED = "the other side closed the tunnel"
+
+
+STATES = {
+    ice.AgentState.NEW: PeerState.CONNECTING,
+    ice.AgentState.CHECKING: PeerState.CONNECTING,
+    ice.AgentState.CONNECTED: PeerState.CONNECTED,
+    ice.AgentState.IDLE: PeerState.IDLE,
+    ice.AgentState.SUSPECT: PeerState.SUSPECT,
+    ice.AgentState.FAILED: PeerState.FAILED,
+    ice.AgentState.CLOSED: PeerState.FAILED,
+}
+"""What an agent's state means for a peer that has keys."""
+
+REASONS = {
+    ice.FailureReason.NO_PATH: FailureReason.NO_PATH,
+    ice.FailureReason.CONSENT_EXPIRED: FailureReason.CONSENT_EXPIRED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,7 @@ class RemoteCandidateFound:
 
 @dataclass(frozen=True, slots=True)
 class PeerHeard:
-    """The first authentic message came from the other side: it knows us by now."""
+    """The other side has checked us for the first time, with our password: it has our description."""
 
 
 @dataclass(frozen=True, slots=True)

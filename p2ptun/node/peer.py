@@ -16,6 +16,8 @@ from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
 from p2ptun.node.event import (
+    REASONS,
+    STATES,
     FailureReason,
     GatheringCompleted,
     LocalCandidateFound,
@@ -48,22 +50,10 @@ RESPONDER_PATIENCE = 1.0
 HANDSHAKE_TIMEOUT = 20.0
 """A path but no session after so long, which is three tries: the keys don't fit, and no further try will help."""
 
+BINDING_REQUEST = b"\x00\x01"  # the first two bytes of a connectivity check, RFC 8489 section 5
+
 MAX_HELD = 4
 """Handshake and control datagrams kept while there is no path: an initiation, an answer, a keepalive, a goodbye."""
-
-_STATES = {
-    ice.AgentState.NEW: PeerState.CONNECTING,
-    ice.AgentState.CHECKING: PeerState.CONNECTING,
-    ice.AgentState.CONNECTED: PeerState.CONNECTED,
-    ice.AgentState.IDLE: PeerState.IDLE,
-    ice.AgentState.SUSPECT: PeerState.SUSPECT,
-    ice.AgentState.FAILED: PeerState.FAILED,
-    ice.AgentState.CLOSED: PeerState.FAILED,
-}
-_REASONS = {
-    ice.FailureReason.NO_PATH: FailureReason.NO_PATH,
-    ice.FailureReason.CONSENT_EXPIRED: FailureReason.CONSENT_EXPIRED,
-}
 
 
 class Timer(Enum):
@@ -195,9 +185,10 @@ class Peer:
         """Take a STUN message."""
         dropped = self.agent.drops.total()
         self.agent.receive_datagram(data, source, local, now)
-        if not self._is_heard and self.knows(source) and self.agent.drops.total() == dropped:
+        if not self._is_heard and data[:2] == BINDING_REQUEST and self.agent.drops.total() == dropped:
             self._is_heard = True
             self._events.append(PeerHeard())
+            self._begin_handshake(now)
         self._drain(now)
 
     def receive_handshake(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
@@ -241,6 +232,10 @@ class Peer:
         return min((at for at, _ in self._timers()), default=None)
 
     # Below: draining the two machines, and acting on what they say
+
+    @property
+    def _has_keys(self) -> bool:
+        return self.link is not None and self.link.session.algorithm is not None
 
     def _timers(self) -> list[tuple[float, str]]:
         named = [
@@ -313,25 +308,21 @@ class Peer:
     def _select(self, event: ice.PairSelected, now: float) -> None:
         is_first = self.path is None
         self.path = Path(event.base, event.destination, event.local, event.remote, event.rtt)
-        if is_first:
-            self._deadlines.set(Timer.HANDSHAKE, now + HANDSHAKE_TIMEOUT)
-            if self.agent.role is Role.CONTROLLING:
-                self._initiate(now)
-            else:
-                self._deadlines.set(Timer.INITIATE, now + RESPONDER_PATIENCE)
         self._events.append(PathSelected(self.path))
+        if is_first:
+            self._begin_handshake(now)
 
     def _follow_agent(self, state: ice.AgentState, reason: ice.FailureReason | None) -> None:
         if state is ice.AgentState.FAILED and reason is not None:
-            self._fail(_REASONS[reason])
+            self._fail(REASONS[reason])
         else:
-            self._enter(_STATES[state])
+            self._enter(STATES[state])
 
     def _handle_session_event(self, event: object, now: float) -> None:
         match event:
             case SessionEstablished():
                 self._deadlines.clear()
-                self._enter(_STATES[self.agent.state])
+                self._enter(STATES[self.agent.state])
                 self._tell_candidates(now)
             case SessionRekeyed():
                 self._events.append(PeerRekeyed())
@@ -345,8 +336,21 @@ class Peer:
             case _:
                 pass  # SessionExpired: the next packet makes new keys
 
+    def _begin_handshake(self, now: float) -> None:
+        """Shake hands, or wait for the other side to, once there is a path and the other side has checked us.
+
+        Our own checks are answered before: while a person carries our description, the other side knows no keys of ours.
+        """
+        if self.path is None or not self._is_heard or self._has_keys:
+            return
+        self._deadlines.set(Timer.HANDSHAKE, now + HANDSHAKE_TIMEOUT)
+        if self.agent.role is Role.CONTROLLING:
+            self._initiate(now)
+        else:
+            self._deadlines.set(Timer.INITIATE, now + RESPONDER_PATIENCE)
+
     def _initiate(self, now: float) -> None:
-        if self.link is not None and self.link.session.sending is None:
+        if self.link is not None and self._is_heard and self.link.session.sending is None:
             self.link.session.initiate(now)
 
     def _tell_candidates(self, now: float) -> None:
@@ -371,7 +375,7 @@ class Peer:
 
     def _enter(self, state: PeerState) -> None:
         """Change the state; a path without keys is still connecting, and a failed peer stays failed."""
-        if self.link is None or self.link.session.algorithm is None:
+        if not self._has_keys:
             state = PeerState.CONNECTING
         if state is not self.state and self.state is not PeerState.FAILED:
             self.state = state
