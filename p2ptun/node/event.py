@@ -36,8 +36,6 @@ STATES = {
     ice.AgentState.CONNECTED: PeerState.CONNECTED,
     ice.AgentState.IDLE: PeerState.IDLE,
     ice.AgentState.SUSPECT: PeerState.SUSPECT,
-    ice.AgentState.FAILED: PeerState.FAILED,
-    ice.AgentState.CLOSED: PeerState.FAILED,
 }
 """What an agent's state means for a peer that has keys."""
 

@@ -313,9 +313,9 @@ class Peer:
             self._begin_handshake(now)
 
     def _follow_agent(self, state: ice.AgentState, reason: ice.FailureReason | None) -> None:
-        if state is ice.AgentState.FAILED and reason is not None:
+        if reason is not None:
             self._fail(REASONS[reason])
-        else:
+        elif state is not ice.AgentState.CLOSED:  # whoever closed it knows
             self._enter(STATES[state])
 
     def _handle_session_event(self, event: object, now: float) -> None:
@@ -339,7 +339,7 @@ class Peer:
     def _begin_handshake(self, now: float) -> None:
         """Shake hands, or wait for the other side to, once there is a path and the other side has checked us.
 
-        Our own checks are answered before: while a person carries our description, the other side knows no keys of ours.
+        Ours are answered before: while a person carries our description over, the other side has no key of ours.
         """
         if self.path is None or not self._is_heard or self._has_keys:
             return
