@@ -248,15 +248,20 @@ class Peer:
         return [(at, name) for at, name in named if at is not None]
 
     def _drain(self, now: float) -> None:
-        while (event := self.agent.next_event()) is not None:
-            self._handle_agent_event(event, now)
-        if self.link is not None:
-            while (session_event := self.link.session.next_event()) is not None:
-                self._handle_session_event(session_event, now)
-            self._release_waiting(now)
+        while self._take_event(now) or self._release_waiting(now):
+            pass  # what one machine says makes the other say more
         while (transmit := self.agent.next_transmit()) is not None:
             self._transmits.append(transmit)
         self._drain_session(now)
+
+    def _take_event(self, now: float) -> bool:
+        if (event := self.agent.next_event()) is not None:
+            self._handle_agent_event(event, now)
+        elif self.link is not None and (session_event := self.link.session.next_event()) is not None:
+            self._handle_session_event(session_event, now)
+        else:
+            return False
+        return True
 
     def _drain_session(self, now: float) -> None:
         """Send what the session has to say; while that can't go, keep the newest of it.
@@ -271,15 +276,17 @@ class Peer:
             self._transmits.extend(Transmit(each, self.path.base, self.path.destination) for each in self._held)
             self._held.clear()
 
-    def _release_waiting(self, now: float) -> None:
-        """Send what waited for keys, a path or consent."""
+    def _release_waiting(self, now: float) -> bool:
+        """Send what waited for keys, a path or consent; tell whether something went."""
         link, path = self.link, self.path
         if link is None or path is None or not link.has_waiting or not self.agent.may_send(now):
-            return
+            return False
         datagrams = link.seal_waiting(now)
-        if datagrams is not None:
-            self._transmits.extend(Transmit(bytes(each), path.base, path.destination) for each in datagrams)
-            self.agent.record_sent(now)
+        if datagrams is None:
+            return False
+        self._transmits.extend(Transmit(bytes(each), path.base, path.destination) for each in datagrams)
+        self.agent.record_sent(now)
+        return True
 
     def _wake(self, now: float) -> None:
         """Do what makes a waiting packet go: a check where consent is lacking, a handshake where keys are."""
@@ -322,6 +329,7 @@ class Peer:
         match event:
             case SessionEstablished():
                 self._deadlines.clear()
+                self.agent.record_sent(now)  # a path that fell idle while people carried descriptions is in use now
                 self._enter(STATES[self.agent.state])
                 self._tell_candidates(now)
             case SessionRekeyed():
