@@ -15,6 +15,7 @@ from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
+from p2ptun.ice.scope import signalled
 from p2ptun.node.event import (
     REASONS,
     STATES,
@@ -33,13 +34,7 @@ from p2ptun.node.link import Link
 from p2ptun.node.path import Path
 from p2ptun.signal.candidate import decode_candidate, encode_candidate
 from p2ptun.tunnel.control import Candidates, CloseReason
-from p2ptun.tunnel.event import (
-    ControlReceived,
-    PeerClosed,
-    SessionEstablished,
-    SessionFailed,
-    SessionRekeyed,
-)
+from p2ptun.tunnel.event import ControlReceived, PeerClosed, SessionEstablished, SessionFailed, SessionRekeyed
 from p2ptun.types import Endpoint, Transmit
 
 logger = logging.getLogger(__name__)
@@ -119,7 +114,8 @@ class Peer:
 
     def knows(self, endpoint: Endpoint) -> bool:
         """Tell whether the peer said, or proved by a check, that it is at `endpoint`."""
-        return any(candidate.endpoint == endpoint for candidate in self.agent.remote_candidates)
+        there = signalled(endpoint)  # candidates have no zone
+        return any(candidate.endpoint == there for candidate in self.agent.remote_candidates)
 
     # Commands
 
