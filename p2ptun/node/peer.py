@@ -91,6 +91,7 @@ class Peer:
         self.state = PeerState.CONNECTING
         self.reason: FailureReason | None = None
         self._is_heard = False
+        self._refused = 0
         self._told: set[Candidate] = set()
         self._deadlines: Deadlines[Timer] = Deadlines()
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
@@ -105,6 +106,8 @@ class Peer:
         counted = Counter({reason.value: count for reason, count in self.agent.drops.items()})
         if self.link is not None:
             counted.update(self.link.drops)
+        if self._refused:
+            counted["not connected"] += self._refused
         return counted
 
     @property
@@ -158,6 +161,7 @@ class Peer:
         """Seal IP packets for this peer; those that can't go yet wait in the link's queue."""
         link, path = self.link, self.path
         if link is None or self.state is PeerState.FAILED:
+            self._refused += len(packets)
             return None
         if path is None or link.session.sending is None or not self.agent.may_send(now):
             link.hold(packets)
