@@ -20,7 +20,7 @@ from p2ptun.tunnel.session import Session
 from p2ptun.types import IPNetwork, RandomBytes
 
 WAITING_SIZE = 1 << 16  # bytes of IP packets kept for a peer that isn't connected: a TCP handshake or two, a few pings
-FLIGHT_SIZE = 1 << 18  # bytes of sealed datagrams of one wake: 64 packets of 1500 bytes and their overhead fit twice
+FLIGHT_SIZE = (1 << 18) + 64 * 64  # bytes of sealed datagrams of one wake: as many as are read, and their overhead
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,8 @@ class Peer:
         counted = Counter({reason.value: count for reason, count in self.agent.drops.items()})
         if self.link is not None:
             counted.update(self.link.drops)
-        if self._refused:
-            counted["not connected"] += self._refused
-        return counted
+        counted["not connected"] = self._refused
+        return +counted
 
     @property
     def next_timer(self) -> str | None:
