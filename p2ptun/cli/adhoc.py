@@ -22,6 +22,9 @@ from p2ptun.stun.uri import parse_uri
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+MAX_MTU = 65461
+"""With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
+
 ADVICE = {Side.SHARE: OFFER_ADVICE, Side.JOIN: ANSWER_ADVICE}
 EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 1}
 
@@ -37,7 +40,7 @@ OPTIONS = [
                  help="STUN server that tells this side's public address (stun:host[:port]); may be repeated."),
     click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
-    click.option("--mtu", type=click.IntRange(576, 65535), help="MTU of the interface.  [default: fits 1500 below]"),
+    click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
     click.option("--aead", type=click.Choice(["auto", *(each.value for each in Algorithm)]), default="auto",
                  show_default=True, help="Cipher to offer."),
     click.option("--rekey-interval", metavar="S", type=click.FloatRange(1, 86400), default=120.0, show_default=True,
