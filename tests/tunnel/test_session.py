@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from p2ptun.aead.algorithm import Algorithm
+from p2ptun.noise.handshake import HandshakeState
 from p2ptun.tunnel.control import Candidates, Close, CloseReason, Keepalive
 from p2ptun.tunnel.event import (
     ControlReceived,
@@ -311,3 +312,53 @@ def test_without_a_release_hook_indices_just_stay() -> None:
     session.close(CloseReason.SHUTDOWN, START)
     assert session.next_transmit() is not None
     assert session.next_transmit() is None
+
+
+def test_each_handshake_repeats_its_own_keepalive() -> None:
+    world = World()
+    for _ in range(2):
+        world.fate = lambda datagram: [] if datagram[0] == 0xD4 else [0.01]
+        world.a.session.initiate(world.now)
+        world.run(30)
+        before = len(world.log)
+        world.a.session.initiate(world.now)
+        world.run(0.9)
+        world.fate = lambda datagram: [0.01]
+        world.run(0.3)
+        assert [datagram[0] for _, datagram in world.log[before:]] == [0xD1, 0xD2, 0xD4, 0xD4, 0xD4, 0xD4]
+
+
+def test_a_pending_keypair_that_is_never_proven_is_forgotten() -> None:
+    world = World()
+    world.a.session.initiate(world.now)
+    [initiation] = world.a.drain()
+    world.b.session.receive_datagram(initiation, world.now)
+    assert len(world.b.indices) == 1
+    assert world.b.session.next_timer is Timer.EXPIRY
+    world.fate = lambda datagram: []
+    world.run(200)
+    assert len(world.b.indices) == 0
+    assert world.b.events == []
+
+
+def test_a_handshake_that_comes_to_nothing_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: list[HandshakeState] = []
+    wipe = HandshakeState.wipe
+
+    def recorded(state: HandshakeState) -> None:
+        wiped.append(state)
+        wipe(state)
+
+    monkeypatch.setattr(HandshakeState, "wipe", recorded)
+    world = World()
+    greater, lesser = world.b.session, world.a.session
+    greater.initiate(world.now)
+    lesser.initiate(world.now)
+    [initiation] = world.a.drain()
+    greater.receive_datagram(initiation, world.now)
+    assert greater.refusals == {Refusal.COLLISION: 1}
+    assert len(wiped) == 1
+    greater.close(CloseReason.SHUTDOWN, world.now)
+    lesser.handle_timeout(world.now + 6)
+    assert len(wiped) == 3
+    assert all(state._e.private == bytes(32) for state in wiped)
