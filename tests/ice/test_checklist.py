@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from p2ptun.ice.checklist import Checklist
+from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
+from p2ptun.ice.role import Role
+
+from .material import host, pair
+from .network import at
+
+ROLE = Role.CONTROLLING
+LOCAL = "192.0.2.1:1"
+
+
+def fill(*pairs: CandidatePair, limit: int = 100) -> Checklist:
+    checklist = Checklist(limit)
+    for item in pairs:
+        assert checklist.add(item, ROLE)
+    return checklist
+
+
+def test_best_waiting_pair_comes_first() -> None:
+    low, high = pair(LOCAL, "198.51.100.1:1", 1), pair(LOCAL, "198.51.100.2:1", 2)
+    checklist = fill(low, high)
+    assert checklist.pairs == [high, low]
+    assert checklist.next_pair() is high
+    assert checklist.find(low.base, low.destination) is low
+
+
+def test_pitfall_11_identical_pairs_collapse() -> None:
+    checklist = fill(pair(LOCAL, "198.51.100.1:1"))
+    assert not checklist.add(pair(LOCAL, "198.51.100.1:1"), ROLE)
+    assert checklist.progress == (0, 1)
+
+
+def test_pitfall_13_one_pair_of_a_foundation_at_a_time_until_one_succeeds() -> None:
+    first = pair(LOCAL, "198.51.100.1:1", 9, "same")
+    second = pair(LOCAL, "198.51.100.1:2", 8, "same")
+    third = pair(LOCAL, "198.51.100.1:3", 7, "mesa")  # the same letters make no same foundation
+    checklist = fill(first, second, third)
+    assert [item.state for item in (first, second, third)] == [PairState.WAITING, PairState.FROZEN, PairState.WAITING]
+    checklist.succeed(first)
+    assert second.state is PairState.WAITING
+    late = pair(LOCAL, "198.51.100.1:4", 6, "same")
+    assert checklist.add(late, ROLE)
+    assert late.state is PairState.WAITING
+
+
+def test_frozen_pair_thaws_when_nothing_of_its_foundation_is_under_way() -> None:
+    first, second, third = (pair(LOCAL, f"198.51.100.1:{port}", 10 - port, "same") for port in (1, 2, 3))
+    checklist = fill(first, second, third)
+    for item in (first, second):
+        assert checklist.next_pair() is item
+        item.state = PairState.IN_PROGRESS
+        assert not checklist.has_work
+        assert checklist.next_pair() is None
+        checklist.fail(item, PairProblem.NO_ANSWER)
+        assert checklist.has_work
+    assert checklist.next_pair() is third
+
+
+def test_triggered_pairs_come_first_in_their_order_and_once() -> None:
+    best, other, last = (pair(LOCAL, f"198.51.100.{n}:1", 10 - n) for n in (1, 2, 3))
+    checklist = fill(best, other, last)
+    for item in (last, other, last):
+        checklist.trigger(item)
+    assert checklist.has_triggered
+    assert [checklist.next_pair() for _ in range(2)] == [last, other]
+    assert checklist.next_pair() is best
+
+
+def test_success_and_failure_take_a_pair_out_of_the_queue() -> None:
+    first, second = pair(LOCAL, "198.51.100.1:1"), pair(LOCAL, "198.51.100.2:1")
+    checklist = fill(first, second)
+    checklist.trigger(first)
+    checklist.trigger(second)
+    checklist.succeed(first)
+    checklist.fail(second, PairProblem.REJECTED)
+    assert not checklist.has_triggered
+    assert checklist.is_exhausted
+    assert second.problem is PairProblem.REJECTED
+
+
+def test_failure_ends_validity_and_claims() -> None:
+    some = pair(LOCAL, "198.51.100.1:1")
+    checklist = fill(some)
+    some.valid, some.is_claimed = ValidPair(some.local, nominated=True), True
+    assert checklist.valid_pairs == [some]
+    assert checklist.is_concluded
+    checklist.fail(some, PairProblem.NOT_SYMMETRIC)
+    assert checklist.valid_pairs == []
+    assert not some.is_claimed
+
+
+def test_only_unanswered_pairs_are_tried_again() -> None:
+    silent, refused = pair(LOCAL, "198.51.100.1:1"), pair(LOCAL, "198.51.100.2:1")
+    checklist = fill(silent, refused)
+    checklist.fail(silent, PairProblem.NO_ANSWER)
+    checklist.fail(refused, PairProblem.REJECTED)
+    checklist.retry_unanswered()
+    assert (silent.state, refused.state) == (PairState.WAITING, PairState.FAILED)
+    assert checklist.pending == 1
+
+
+def test_full_list_prefers_better_pairs_and_drops_failed_ones_first() -> None:
+    middle, low = pair(LOCAL, "198.51.100.1:1", 5), pair(LOCAL, "198.51.100.2:1", 3)
+    checklist = fill(middle, low, limit=2)
+    assert not checklist.add(pair(LOCAL, "198.51.100.3:1", 2), ROLE)
+    high = pair(LOCAL, "198.51.100.4:1", 9)
+    assert checklist.add(high, ROLE)
+    assert checklist.pairs == [high, middle]
+    checklist.fail(high, PairProblem.NO_ANSWER)
+    lowest = pair(LOCAL, "198.51.100.5:1", 1)
+    assert checklist.add(lowest, ROLE)
+    assert checklist.pairs == [middle, lowest]
+
+
+def test_pairs_that_matter_are_never_evicted() -> None:
+    valid, running, triggered = (pair(LOCAL, f"198.51.100.{n}:1", 1) for n in (1, 2, 3))
+    checklist = fill(valid, running, triggered, limit=3)
+    valid.valid = ValidPair(valid.local)
+    running.state = PairState.IN_PROGRESS
+    checklist.trigger(triggered)
+    assert not checklist.add(pair(LOCAL, "198.51.100.9:1", 9), ROLE)
+
+
+def test_pitfall_9_role_switch_recomputes_every_priority() -> None:
+    some = pair(LOCAL, "198.51.100.1:1", 5)
+    checklist = fill(some)
+    before = some.priority
+    checklist.prioritize(Role.CONTROLLED)
+    assert some.priority == before - 1  # ours is the larger one
+
+
+def test_pitfall_10_replaced_remote_keeps_state_and_place() -> None:
+    some, other = pair(LOCAL, "198.51.100.1:1", 5), pair(LOCAL, "198.51.100.2:1", 6)
+    checklist = fill(some, other)
+    some.state = PairState.SUCCEEDED
+    some.valid = ValidPair(some.local, nominated=True)
+    better = replace(host("198.51.100.1:1"), priority=7)
+    checklist.replace_remote(some.remote, better, ROLE)
+    assert checklist.pairs == [some, other]
+    assert (some.remote, some.state, some.is_nominated) == (better, PairState.SUCCEEDED, True)
+
+
+def test_pairs_of_a_closed_socket_go() -> None:
+    gone, stays = pair(LOCAL, "198.51.100.1:1"), pair("192.0.2.9:1", "198.51.100.1:1")
+    checklist = fill(gone, stays)
+    checklist.trigger(gone)
+    assert checklist.remove_base(at(LOCAL)) == [gone]
+    assert checklist.pairs == [stays]
+    assert not checklist.has_triggered
+
+
+@pytest.mark.parametrize("state", PairState)
+def test_progress_counts_results(state: PairState) -> None:
+    some = pair(LOCAL, "198.51.100.1:1")
+    checklist = fill(some)
+    some.state = state
+    assert checklist.progress == (int(state in (PairState.SUCCEEDED, PairState.FAILED)), 1)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.consent import Liveness
+from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
+from p2ptun.ice.path import MAX_STANDBY, Path
+
+from .material import pair
+from .network import START, random_bytes_from
+
+
+def valid(number: int = 1, confirmed_at: float = START) -> CandidatePair:
+    some = pair("192.0.2.1:1", f"198.51.100.{number}:1")
+    some.valid, some.state = ValidPair(some.local), PairState.SUCCEEDED
+    some.confirm(0.1, confirmed_at)
+    return some
+
+
+def make() -> Path:
+    return Path(AgentConfig(), random_bytes_from(1))
+
+
+def test_nothing_happens_without_a_pair() -> None:
+    path = make()
+    path.record_sent(START)
+    path.record_authenticated(START)
+    path.request_consent(START)
+    path.doubt(START)
+    path.handle_timeout(START)
+    assert (path.pair, path.selected, path.liveness, path.next_timeout()) == (None, None, None, None)
+    assert not path.may_send(START)
+    assert path.take_checks([], START) == []
+    assert path.overtaken([]) is None
+    assert path.select(None, START) is None
+
+
+def test_selection_is_news_when_anything_but_the_round_trip_changes() -> None:
+    path, some = make(), valid()
+    event = path.select(some, START)
+    assert event is not None
+    assert (event.base, event.destination, event.rtt, event.nominated) == (some.base, some.destination, 0.1, False)
+    some.confirm(5.0, START)
+    assert path.select(some, START) is None
+    assert path.selected is not None
+    assert path.selected.rtt == some.rtt
+    some.valid = ValidPair(some.local, nominated=True)
+    event = path.select(some, START)
+    assert event is not None
+    assert event.nominated
+    some.remote = replace(some.remote, priority=1)
+    assert path.select(some, START) is not None
+    assert path.may_send(START)
+
+
+def test_losing_the_pair_ends_the_watch() -> None:
+    path = make()
+    path.select(valid(), START)
+    assert path.select(None, START) is None
+    assert (path.pair, path.selected, path.liveness) == (None, None, None)
+
+
+def test_pair_that_was_never_confirmed_counts_from_now() -> None:
+    path, some = make(), valid()
+    some.confirmed_at = None
+    path.select(some, START)
+    assert path.may_send(START + 29)
+    assert path.take_checks([some], START) == []
+
+
+def test_answers_on_the_pair_renew_consent() -> None:
+    path, some = make(), valid()
+    path.select(some, START)
+    some.confirm(0.1, START + 20)
+    path.take_checks([some], START + 20)
+    assert path.may_send(START + 49)
+
+
+def test_suspect_pair_is_probed_beside_the_best_others_and_may_be_overtaken() -> None:
+    path, some, *others = make(), *(valid(number) for number in range(1, 7))
+    pairs = [some, *others]
+    path.select(some, START)
+    assert path.overtaken(pairs) is None
+    path.doubt(START + 1)
+    assert path.liveness is Liveness.SUSPECT
+    assert path.take_checks(pairs, START + 1) == [some, *others[:MAX_STANDBY]]
+    others[0].confirm(0.01, START + 1.2)  # too early: the suspect one had no time to answer the same probe
+    assert path.overtaken(pairs) is None
+    others[0].confirm(0.01, START + 1.6)
+    assert path.overtaken(pairs) is some
+
+
+def test_idle_path_asks_when_told_to() -> None:
+    path, some = make(), valid(confirmed_at=START)
+    path.select(some, START)
+    path.record_sent(START)
+    path.record_authenticated(START)
+    path.handle_timeout(START + 16)
+    assert path.liveness is Liveness.IDLE
+    path.request_consent(START + 31)
+    assert path.take_checks([some], START + 31) == [some]
+    assert path.next_timeout() is not None

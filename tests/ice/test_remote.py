@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.remote import RemoteCandidates
+from p2ptun.types import Transport
+
+from .material import host
+from .network import at
+
+
+def test_signalled_candidate_is_found_by_transport_and_address() -> None:
+    remote = RemoteCandidates(2)
+    stored = remote.add(host("192.0.2.1:1"))
+    assert stored is not None
+    assert remote.find(at("192.0.2.1:1")) is stored
+    assert remote.find(at("192.0.2.1:1"), Transport.TCP) is None
+    assert remote.find(at("[fe80::1%eth0]:1")) is None
+
+
+def test_zone_is_no_part_of_a_remote_candidate() -> None:
+    remote = RemoteCandidates(2)
+    stored = remote.learn(at("[fe80::1%eth0]:1"), 5)
+    assert stored is not None
+    assert stored.endpoint == at("[fe80::1]:1")
+    assert remote.find(at("[fe80::1%eth1]:1")) is stored
+
+
+def test_signalled_and_learnt_ones_are_bounded_apart() -> None:
+    remote = RemoteCandidates(1)
+    assert remote.add(host("192.0.2.1:1")) is not None
+    assert remote.add(host("192.0.2.2:1")) is None
+    assert remote.learn(at("192.0.2.3:1"), 5) is not None
+    assert remote.learn(at("192.0.2.4:1"), 5) is None
+    assert len(list(remote)) == 2
+
+
+def test_learnt_and_untold_foundations_are_like_no_other() -> None:
+    remote = RemoteCandidates(9)
+    remote.add(host("192.0.2.1:1", foundation="learnt0"))
+    remote.learn(at("192.0.2.2:1"), 5)
+    remote.learn(at("192.0.2.3:1"), 5)
+    remote.add(replace(host("192.0.2.4:1"), foundation=""))
+    remote.add(replace(host("192.0.2.5:1"), foundation=""))
+    assert len({candidate.foundation for candidate in remote}) == 5
+
+
+def test_learnt_candidate_is_peer_reflexive_with_the_priority_of_the_check() -> None:
+    learnt = RemoteCandidates(9).learn(at("192.0.2.2:1"), 77)
+    assert learnt is not None
+    assert (learnt.type, learnt.priority, learnt.base) == (CandidateType.PEER_REFLEXIVE, 77, at("192.0.2.2:1"))
+
+
+def test_pitfall_10_signalling_tells_more_of_a_learnt_candidate() -> None:
+    remote = RemoteCandidates(9)
+    learnt = remote.learn(at("192.0.2.2:1"), 77)
+    assert learnt is not None
+    told = remote.upgrade(learnt, host("192.0.2.2:1", priority=99, foundation="f"))
+    assert (told.type, told.priority, told.foundation) == (CandidateType.HOST, 99, "f")
+    assert list(remote) == [told]
+    untold: Candidate = remote.upgrade(learnt, replace(host("192.0.2.2:1"), foundation=""))
+    assert untold.foundation == learnt.foundation
