@@ -9,7 +9,7 @@ from p2ptun.noise.keypair import KeyPair
 from p2ptun.noise.pattern import IK_PSK2
 from p2ptun.tunnel.config import SessionConfig
 from p2ptun.tunnel.handshake import PROLOGUE, Birth, InitiatorHandshake, ResponderHandshake
-from p2ptun.tunnel.hello import Choice, Offer, encode_hello
+from p2ptun.tunnel.hello import Choice, Offer, decode_choice, encode_hello
 from p2ptun.tunnel.index import SessionIndex
 from p2ptun.tunnel.keypair import Keypair
 from p2ptun.tunnel.wire import (
@@ -44,21 +44,11 @@ def answer(body: bytes, config: SessionConfig = RESPONDER) -> ResponderHandshake
     return ResponderHandshake(config, initiation(body), stream_of("responder"))
 
 
-def raw_noise(initiator: bool, payload: bytes, read: bytes | None = None) -> bytes:
-    """Write a Noise message by hand, as a peer with other ideas would."""
+def raw_noise(initiator: bool) -> HandshakeState:
+    """Begin a handshake by hand, as a peer with other ideas would."""
     mine, theirs = (LESSER, GREATER) if initiator else (GREATER, LESSER)
-    state = HandshakeState(
-        IK_PSK2,
-        initiator,
-        PROLOGUE,
-        s=mine,
-        rs=theirs.public,
-        psks=[bytes(32)],
-        e=KeyPair.generate(stream_of("raw")),
-    )
-    if read is not None:
-        state.read_message(read)
-    return state.write_message(payload)
+    ephemeral = KeyPair.generate(stream_of("raw"))
+    return HandshakeState(IK_PSK2, initiator, PROLOGUE, s=mine, rs=theirs.public, psks=[bytes(32)], e=ephemeral)
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.AEGIS_128L, Algorithm.AEGIS_256, Algorithm.CHACHA20_POLY1305])
@@ -157,19 +147,22 @@ def test_forged_responses_change_nothing() -> None:
 )
 def test_an_authentic_peer_may_still_talk_nonsense(choice: bytes, problem: str) -> None:
     ours = begin()
-    noise = raw_noise(False, choice, initiation(ours.body).noise)
+    noise = raw_noise(False)
+    noise.read_message(initiation(ours.body).noise)
     with pytest.raises(MalformedPacket, match=problem):
-        ours.read_response(response(encode_body(MessageType.RESPONSE, ONE, noise)))
+        ours.read_response(response(encode_body(MessageType.RESPONSE, ONE, noise.write_message(choice))))
 
 
 def test_features_that_we_dont_know_arent_chosen() -> None:
+    noise = raw_noise(True)
     offer = encode_hello(Offer(1, 0xFFFFFFFF, ("chacha20-poly1305",)))
-    theirs = answer(encode_body(MessageType.INITIATION, ONE, raw_noise(True, offer)))
+    theirs = answer(encode_body(MessageType.INITIATION, ONE, noise.write_message(offer)))
     assert theirs.offer.features == 0xFFFFFFFF
     body = theirs.respond(TWO, Algorithm.CHACHA20_POLY1305)
-    assert len(body) < len(initiation(begin().body).body)
+    assert decode_choice(noise.read_message(response(body).noise)) == Choice(2, 0, "chacha20-poly1305")
+    assert len(body) < len(begin().body)
 
 
 def test_an_offer_of_nonsense() -> None:
     with pytest.raises(MalformedPacket, match="offer"):
-        answer(encode_body(MessageType.INITIATION, ONE, raw_noise(True, b"nonsense")))
+        answer(encode_body(MessageType.INITIATION, ONE, raw_noise(True).write_message(b"nonsense")))

@@ -139,6 +139,17 @@ def test_who_talks_back_sends_no_keepalive() -> None:
     assert len(world.log) - before == 40
 
 
+def test_any_message_of_ours_answers() -> None:
+    world = World()
+    world.connect()
+    world.say(world.a, b"data")
+    world.run(0.1)
+    before = len(world.log)
+    assert world.b.session.send_control(Candidates(1), world.now)
+    world.run(2)
+    assert [who for who, _ in world.log[before:]] == ["b"]
+
+
 def test_idle_tunnels_are_quiet_and_expire() -> None:
     world = World()
     world.connect()
