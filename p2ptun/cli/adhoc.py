@@ -135,10 +135,9 @@ def _algorithms(aead: str) -> tuple[Algorithm, ...]:
     Raises:
         ConfigError: If this machine can't run the one that was asked for.
     """
-    available = available_algorithms()
     if aead == "auto":
-        return available
-    if Algorithm(aead) not in available:
-        names = ", ".join(each.value for each in available)
+        return available_algorithms()
+    if not Algorithm(aead).is_available:
+        names = ", ".join(each.value for each in Algorithm if each.is_available)
         raise ConfigError("", "--aead", f"{aead} doesn't run on this machine's processor", f"Choose from: {names}")
     return (Algorithm(aead),)
