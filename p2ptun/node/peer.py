@@ -334,7 +334,7 @@ class Peer:
             case SessionRekeyed():
                 self._events.append(PeerRekeyed())
             case SessionFailed():
-                if self.state is PeerState.CONNECTING:
+                if not self._has_keys:
                     self._fail(FailureReason.HANDSHAKE_FAILED)
             case PeerClosed():
                 self._fail(FailureReason.PEER_CLOSED)
