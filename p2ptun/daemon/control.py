@@ -92,7 +92,7 @@ class ControlServer:
     def _answer(self, line: bytes) -> bytes:
         try:
             request = msgspec.json.decode(line, type=Request)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors, and not all it raises
             return _problem(f"that is no request: {error}", 'Send one line: {"verb": "status"}')
         verb = self._verbs.get(request.verb)
         if verb is None:
