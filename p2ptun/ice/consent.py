@@ -147,7 +147,7 @@ class Consent:
                     self._begin_suspicion(now)
                 case _Timer.IDLE:
                     self._fall_idle(now)
-                case _Timer.EXPIRY:
+                case _:  # EXPIRY
                     self._expire()
 
     def next_timeout(self) -> float | None:

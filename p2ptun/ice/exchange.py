@@ -22,11 +22,12 @@ class Purpose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check under way: `role` is ours when it was sent."""
+    """A check under way: `role` is ours when it was sent; `nominates` says whether it carried USE-CANDIDATE."""
 
     pair: CandidatePair
     purpose: Purpose
     role: Role
+    nominates: bool
     transaction_id: TransactionId
     transaction: Transaction
 

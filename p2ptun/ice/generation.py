@@ -168,15 +168,15 @@ class Generation:
     def handle_timeout(self, now: float) -> None:
         """Repeat checks and give up on those that stayed unanswered."""
         for check in self._exchange.handle_timeout(now):
-            is_last = not self._exchange.is_checking(check.pair)
-            if check.purpose is Purpose.NOMINATE or (is_last and check.pair.state is PairState.IN_PROGRESS):
-                self._fail_check(check, PairProblem.NO_ANSWER)
+            pair = check.pair
+            is_given_up = pair.state is PairState.IN_PROGRESS and not self._exchange.is_checking(pair)
+            if is_given_up or (pair is self._nominating and check.purpose is Purpose.NOMINATE):
+                self.fail(pair, PairProblem.NO_ANSWER)
 
     def pace(self, now: float) -> None:
         """Begin the next check, one every Ta (RFC 8445 section 6.1.4.2)."""
-        if not self._has_work or now < self._next_check_at:
-            return
-        pair = self.checklist.next_pair()
+        is_due = self._has_work and now >= self._next_check_at
+        pair = self.checklist.next_pair() if is_due else None
         if pair is not None:
             pair.state = PairState.IN_PROGRESS
             self._send_check(pair, Purpose.CHECK, now)
@@ -260,7 +260,7 @@ class Generation:
         if pair.valid is None and check.purpose is not Purpose.CHECK:
             return  # it failed meanwhile; only a new check can make it valid
         is_nominated = pair.is_nominated or pair.is_claimed
-        if check.purpose is Purpose.NOMINATE and pair is self._nominating:
+        if check.nominates and pair is self._nominating:
             self._nominating = None
             is_nominated = True
         if check.purpose is Purpose.CHECK:
@@ -279,7 +279,6 @@ class Generation:
             self._stance.lose(self._random_bytes)
             self._adapt_to_role()
         if check.purpose is not Purpose.CONSENT:
-            self._abandon(check.pair)
             self.checklist.trigger(check.pair)
 
     def _fail_check(self, check: Check, problem: PairProblem) -> None:
@@ -301,18 +300,18 @@ class Generation:
     def _conclude(self) -> None:
         """Stop repeating checks: the race is over (RFC 8445 section 8.1.2). Late answers still count."""
         for pair in self.checklist.pairs:
-            if not pair.is_nominated:
-                self._exchange.quiet(pair)
+            self._exchange.quiet(pair)
 
     def _send_check(self, pair: CandidatePair, purpose: Purpose, now: float) -> None:
         remote = self.remote
         assert remote is not None  # noqa: S101 (no pair is checked before the remote credentials are known)
         transaction_id = new_transaction_id(self._random_bytes)
         priority = self._local_candidates.check_priority(pair.base)
-        use_candidate = purpose is Purpose.NOMINATE or (pair.is_nominated and self._stance.role is Role.CONTROLLING)
-        payload = encode_check(transaction_id, self.local, remote, self._stance, priority, use_candidate)
+        is_chosen = pair is self._nominating or pair.is_nominated
+        nominates = is_chosen and self._stance.role is Role.CONTROLLING
+        payload = encode_check(transaction_id, self.local, remote, self._stance, priority, nominates)
         transaction = Transaction(payload, now, self._rto(pair, purpose))
-        self._exchange.start(Check(pair, purpose, self._stance.role, transaction_id, transaction))
+        self._exchange.start(Check(pair, purpose, self._stance.role, nominates, transaction_id, transaction))
         if purpose is not Purpose.CONSENT:
             pair.attempts = 1
 

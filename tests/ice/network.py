@@ -80,6 +80,10 @@ class Side:
         """Give the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    def state(self) -> AgentState:
+        """Ask the agent anew: a call, so that no type checker believes it to stay the same."""
+        return self.agent.state
+
     @property
     def states(self) -> list[AgentState]:
         return [event.state for event in self.events if isinstance(event, StateChanged)]

@@ -13,7 +13,7 @@ from .network import START
 
 def start(exchange: Exchange, some: CandidatePair, name: str, purpose: Purpose = Purpose.CHECK) -> Check:
     payload = name.encode().ljust(12)
-    check = Check(some, purpose, Role.CONTROLLING, TransactionId(payload), Transaction(payload, START))
+    check = Check(some, purpose, Role.CONTROLLING, False, TransactionId(payload), Transaction(payload, START))
     exchange.start(check)
     return check
 
