@@ -65,5 +65,6 @@ def decode_key(text: str, where: str = "", key: str = "key") -> bytes:
     # Encoding it again refuses the spellings in which unused bits of the last character differ.
     if len(raw) != DH_SIZE or encode_key(raw) != stripped:
         problem = f"this is no key: a key is {DH_SIZE} bytes in base64, 44 characters that end in ="
-        raise ConfigError(where, key, problem, "make one with `p2ptun genkey`, or copy it again in full")
+        remedy = "Copy it again in full, or make one: `p2ptun genkey`, or `p2ptun genpsk` for a pre-shared key."
+        raise ConfigError(where, key, problem, remedy)
     return raw
