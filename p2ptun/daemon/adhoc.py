@@ -142,6 +142,7 @@ class AdhocTunnel:
             tun = stack.enter_context(TunDevice.open(self._options.name, self._mtu))
             control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, started_at)})
             listener = stack.enter_context(control.claim())
+            await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
             self._node.add_peer(Peer(PEER, self._new_agent()))

@@ -173,6 +173,17 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
                     _add_route(kernel, index, destination)
 
 
+def check_addresses(addresses: Sequence[IPInterface]) -> None:
+    """Check that addresses for a tunnel to come are in use nowhere on this machine.
+
+    Raises DeviceError with the remedy.
+    """
+    with _kernel() as kernel:
+        present = _read_addresses(kernel, _read_links(kernel))
+    for address in addresses:
+        _check_address(address, present)
+
+
 def list_routes() -> list[Route]:
     """List the unicast routes of the main table, IPv4 first.
 
