@@ -31,13 +31,12 @@ from p2ptun.stun.integrity import (
     HMAC_SHA256,
     Integrity,
     IntegrityAlgorithm,
-    compute_fingerprint,
-    compute_mac,
     has_integrity,
     short_term_key,
 )
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, decode_message, encode_message
 
+from .material import with_unknown
 from .network import at
 
 OURS = Credentials("ours", "o" * 22)
@@ -51,17 +50,6 @@ def build(*attributes: AttributeValue, integrity: Integrity | None = KEY, finger
     """Build a request to us as it arrives."""
     message = Message(Method.BINDING, MessageClass.REQUEST, ID, attributes)
     return decode_message(encode_message(message, integrity, fingerprint))
-
-
-def with_unknown(request: Message) -> Message:
-    """Put an unknown comprehension-required attribute in front of the seal, as another implementation would."""
-    bare = bytearray(encode_message(request, fingerprint=False))
-    bare += b"\x00\x77\x00\x00"
-    bare[2:4] = (len(bare) - 20).to_bytes(2, "big")
-    plain = decode_message(bytes(bare))
-    sealed = bytes(bare) + b"\x00\x08\x00\x14" + compute_mac(plain.raw, HMAC_SHA1, KEY.key)
-    header = sealed[:2] + (len(sealed) + 8 - 20).to_bytes(2, "big") + sealed[4:]
-    return decode_message(header + b"\x80\x28\x00\x04" + compute_fingerprint(header).to_bytes(4, "big"))
 
 
 def error_of(refusal: InboundCheck | Refusal) -> tuple[int, Message]:
@@ -120,7 +108,7 @@ def test_unsigned_answers_are_never_longer_than_their_request() -> None:
 
 
 def test_pitfall_4_unknown_required_attribute_gets_420_but_only_after_authentication() -> None:
-    request = with_unknown(build(*WELL))
+    request = with_unknown(build(*WELL), KEY.key)
     code, answer = error_of(read_check(request, OURS))
     assert code == 420
     assert answer.get(UNKNOWN_ATTRIBUTES) == (0x0077,)

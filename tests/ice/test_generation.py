@@ -36,7 +36,7 @@ from p2ptun.stun.message import (
 )
 from p2ptun.types import Endpoint, Transmit, Transport
 
-from .material import host, reflexive
+from .material import host, reflexive, with_unknown
 from .network import START, at, random_bytes_from
 
 OURS = Credentials("ours", "o" * 22)
@@ -282,6 +282,15 @@ def test_answers_that_say_too_little_fail_the_pair() -> None:
     [(request, packet)] = bench.checks(START + 1)
     bench.reply(Message(request.method, MessageClass.ERROR, request.transaction_id), packet, None, None, THEIRS, START)
     assert bench.pair(packet.destination).problem is PairProblem.REJECTED
+
+
+def test_pitfall_4_answer_with_an_unknown_required_attribute_fails_the_pair() -> None:
+    bench = Bench()
+    bench.begin("192.0.2.1:2")
+    [(request, packet)] = bench.checks()
+    reply = with_unknown(success_response(request, (XOR_MAPPED_ADDRESS, BASE)), short_term_key(THEIRS.password))
+    assert bench.generation.receive_response(reply, packet.destination, packet.source, START) is None
+    assert (bench.state(), bench.pair().problem) == (PairState.FAILED, PairProblem.MALFORMED_ANSWER)
 
 
 def test_unanswered_check_fails_after_its_transaction() -> None:
@@ -553,6 +562,18 @@ def test_pitfall_18_lost_and_late_consent_checks_do_not_fail_the_pair() -> None:
     assert bench.answer(request, packet, now=START + 31.6) is None  # the last is still listened for
     assert bench.pair().confirmed_at == START + 31.6
     bench.generation.handle_timeout(START + 60)
+    assert bench.state() is PairState.SUCCEEDED
+
+
+def test_answer_to_a_consent_check_from_elsewhere_is_no_consent_and_no_failure() -> None:
+    bench = Bench()
+    bench.begin("192.0.2.1:2")
+    [(request, packet)] = bench.checks()
+    bench.answer(request, packet)
+    bench.generation.check_consent(bench.pair(), START + 1)
+    [(request, packet)] = bench.sent()
+    bench.answer(request, packet, source=STRANGER, now=START + 2)
+    assert bench.pair().confirmed_at == START + 0.1
     assert bench.state() is PairState.SUCCEEDED
 
 
