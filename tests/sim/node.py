@@ -1,0 +1,160 @@
+"""A node as a host of the network: real ICE agents, real sessions, inner packets in and out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from p2ptun.aead.algorithm import Algorithm
+from p2ptun.aead.buffer import Batch
+from p2ptun.ice.agent import Agent
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.role import Role
+from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, PeerStateChanged
+from p2ptun.node.link import Identity
+from p2ptun.node.node import Node
+from p2ptun.node.peer import Flight, Peer, Remote
+from p2ptun.noise.keypair import KeyPair
+from p2ptun.tunnel.psk import NO_PSK
+from p2ptun.types import Endpoint, IPNetwork, Transmit
+
+from .network import Network, at
+
+MTU = 1400
+BATCH = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event, and when it came."""
+
+    at: float
+    peer: str
+    event: PeerEvent
+
+
+def ip_packet(source: str, destination: str, payload: bytes = b"") -> bytes:
+    """Build an inner packet with no transport in it (protocol 253 and 59: none)."""
+    here, there = ip_address(source), ip_address(destination)
+    if isinstance(here, IPv6Address):
+        return b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + b"\x3b\x40" + here.packed + there.packed + payload
+    assert isinstance(there, IPv4Address)
+    size = (20 + len(payload)).to_bytes(2, "big")
+    return b"\x45\0" + size + bytes(4) + b"\x40\xfd\0\0" + here.packed + there.packed + payload
+
+
+def batch_of(packets: Iterable[bytes], size: int = BATCH) -> Batch:
+    """Put packets into a batch."""
+    batch = Batch(size)
+    for packet in packets:
+        assert batch.append(packet)
+    return batch
+
+
+class NodeHost:
+    """A machine that runs a node. What its TUN device would get stands in `received`."""
+
+    def __init__(self, network: Network, name: str, *sockets: str, config: AgentConfig | None = None) -> None:
+        self.network = network
+        self.name = name
+        self.random_bytes = random.Random(f"{network.seed} {name}").randbytes
+        self.keys = KeyPair.generate(self.random_bytes)
+        self.node = Node(self.random_bytes)
+        self.config = config or AgentConfig()
+        self.sockets = [at(socket) for socket in sockets]
+        self.log: list[Happened] = []
+        self.received: list[bytes] = []
+        self._outgoing: list[Transmit] = []
+        network.plug(self, *self.sockets)
+
+    def __repr__(self) -> str:
+        return f"{self.name} awake for {self.node.why_awake()}"
+
+    # Setting up
+
+    def add_peer(self, name: str, role: Role = Role.CONTROLLING) -> Peer:
+        """Add a peer that gathers on every socket; nothing is known of it yet."""
+        tie_breaker = int.from_bytes(self.random_bytes(8), "big")
+        agent = Agent(self.config, Credentials.generate(self.random_bytes), role, tie_breaker, self.random_bytes)
+        peer = Peer(name, agent)
+        self.node.add_peer(peer)
+        for socket in self.sockets:
+            peer.agent.add_local_address(socket, self.network.now)
+        peer.update(self.network.now)
+        return peer
+
+    def learn(
+        self,
+        peer: str,
+        other: NodeHost,
+        remote: Remote,
+        allowed: Iterable[str],
+        psk: bytes = NO_PSK,
+        rekey_interval: float = 120.0,
+        mtu: int = MTU,
+    ) -> None:
+        """Take what signalling tells of `other`, which is called `peer` here."""
+        networks: tuple[IPNetwork, ...] = tuple(ip_network(each) for each in allowed)
+        algorithms = (Algorithm.CHACHA20_POLY1305,)
+        identity = Identity(other.keys.public, networks, psk, algorithms, rekey_interval)
+        self.node.connect(peer, identity, self.keys, mtu, remote, self.network.now)
+        self.take()
+
+    # What a test does and looks at
+
+    def send(self, *packets: bytes) -> list[Flight]:
+        """Let the TUN device give packets to the node."""
+        flights = self.node.send_packets(batch_of(packets), self.network.now)
+        for flight in flights:
+            for datagram in flight.datagrams:
+                self._outgoing.append(Transmit(bytes(datagram), flight.source, flight.destination))
+        self.take()
+        self.network.flush()
+        return flights
+
+    def peer(self, name: str) -> Peer:
+        return self.node.peer(name)
+
+    def events(self, peer: str) -> list[PeerEvent]:
+        return [each.event for each in self.log if each.peer == peer]
+
+    def states(self, peer: str) -> list[PeerState]:
+        return [event.state for event in self.events(peer) if isinstance(event, PeerStateChanged)]
+
+    def failure(self, peer: str) -> FailureReason | None:
+        return self.peer(peer).reason
+
+    def when(self, state: PeerState) -> float:
+        """Tell when a peer entered a state last."""
+        times = [each.at for each in self.log if isinstance(each.event, PeerStateChanged) and each.event.state is state]
+        return times[-1]
+
+    def take(self) -> None:
+        """Take the node's events, as its owner does."""
+        while (event := self.node.next_event()) is not None:
+            assert isinstance(event, NodeEvent)
+            self.log.append(Happened(self.network.now, event.peer, event.event))
+
+    # The host's doors
+
+    def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
+        """Take one datagram, as a batch of one."""
+        packets = self.node.receive_datagrams(batch_of([data], max(len(data), 1)), [source], local, now)
+        self.received.extend(bytes(packet) for packet in packets)
+        self.take()
+
+    def handle_timeout(self, now: float) -> None:
+        """Let the node act."""
+        self.node.handle_timeout(now)
+        self.take()
+
+    def next_transmit(self) -> Transmit | None:
+        """Give what the node wants sent; what it sealed before comes first."""
+        return self._outgoing.pop(0) if self._outgoing else self.node.next_transmit()
+
+    def next_timeout(self) -> float | None:
+        """Tell when the node wants to act."""
+        return self.node.next_timeout()
