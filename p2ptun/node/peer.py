@@ -212,7 +212,7 @@ class Peer:
             match timer:
                 case Timer.INITIATE:
                     self._initiate(now)
-                case Timer.HANDSHAKE:
+                case _:  # Timer.HANDSHAKE
                     self._fail(FailureReason.HANDSHAKE_FAILED)
         self._drain(now)
 
@@ -308,8 +308,8 @@ class Peer:
                 self._select(event, now)
             case ice.StateChanged(state, reason):
                 self._follow_agent(state, reason)
-            case ice.RoleChanged():
-                pass
+            case _:
+                pass  # RoleChanged: who initiates is decided when there is a path
 
     def _select(self, event: ice.PairSelected, now: float) -> None:
         is_first = self.path is None
