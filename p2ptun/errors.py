@@ -13,7 +13,9 @@
       DeviceError               the kernel refused an interface, an address, a route or a socket
         PrivilegeError          it refused because we lack a capability
 
-What a person will read is one sentence (`str(error)`) and, apart from it, what to do (`error.remedy`).
+What a person will read is one sentence (`str(error)`: a capital letter, a full stop) and, apart from it, what to do
+(`error.remedy`: likewise, but one that ends in something to type ends with that). A `ConfigError` makes the sentence
+from the place and the problem. Protocol errors are read in logs and by programmers only: a few words, no full stop.
 """
 
 from __future__ import annotations
@@ -28,10 +30,13 @@ class P2ptunError(Exception):
 
 
 class ConfigError(P2ptunError):
-    """An option or a configuration file says something that can't be done. Mend the named key."""
+    """An option or a configuration file says something that can't be done. Mend the named key.
+
+    `where` is the file, empty for an option; `problem` continues after the key, without a full stop.
+    """
 
     def __init__(self, where: str, key: str, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{where}: {key}: {problem}" if where else f"{key}: {problem}", remedy)
+        super().__init__(f"{where}: {key}: {problem}." if where else f"{key}: {problem}.", remedy)
         self.where = where
         self.key = key
         self.problem = problem

@@ -23,18 +23,18 @@ class Timer(Enum):
 
 
 def test_an_error_is_a_sentence_and_a_remedy() -> None:
-    error = errors.DeviceError("the interface name p2ptun0 is taken", "choose another with --name")
-    assert str(error) == "the interface name p2ptun0 is taken"
-    assert error.remedy == "choose another with --name"
+    error = errors.DeviceError("The interface name p2ptun0 is taken.", "Choose another with --name.")
+    assert str(error) == "The interface name p2ptun0 is taken."
+    assert error.remedy == "Choose another with --name."
     assert errors.MalformedPacket("cut short").remedy == ""
 
 
 def test_a_config_error_names_file_and_key() -> None:
-    error = errors.ConfigError("home.toml", "interface.mtu", "9 is too small", "use 1280 or more")
-    assert str(error) == "home.toml: interface.mtu: 9 is too small"
+    error = errors.ConfigError("home.toml", "interface.mtu", "9 is too small", "Use 1280 or more.")
+    assert str(error) == "home.toml: interface.mtu: 9 is too small."
     assert (error.where, error.key, error.problem) == ("home.toml", "interface.mtu", "9 is too small")
-    assert error.remedy == "use 1280 or more"
-    assert str(errors.ConfigError("", "--mtu", "9 is too small")) == "--mtu: 9 is too small"
+    assert error.remedy == "Use 1280 or more."
+    assert str(errors.ConfigError("", "--mtu", "9 is too small")) == "--mtu: 9 is too small."
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,12 @@ class ControlServer:
         try:
             request = msgspec.json.decode(line, type=Request)
         except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors, and not all it raises
-            return _problem(f"that is no request: {error}", 'Send one line: {"verb": "status"}')
+            return _problem(f"That is no request: {error}.", 'Send one line: {"verb": "status"}')
         verb = self._verbs.get(request.verb)
         if verb is None:
-            return _problem(f"unknown verb {request.verb[:40]!r}", f"Known here: {', '.join(sorted(self._verbs))}")
+            return _problem(
+                f"The verb {request.verb[:40]!r} is unknown.", f"Known here: {', '.join(sorted(self._verbs))}"
+            )
         return msgspec.json.encode({"ok": verb()})
 
     def _bind(self) -> socket.socket:
@@ -106,11 +108,11 @@ class ControlServer:
             return self._listen()
         except PermissionError as error:
             raise PrivilegeError(
-                f"{self._path.parent} can't be written ({error.strerror})", "Run p2ptun as root: sudo p2ptun ..."
+                f"{self._path.parent} can't be written ({error.strerror}).", "Run p2ptun as root: sudo p2ptun ..."
             ) from error
         except OSError as error:
             raise DeviceError(
-                f"the control socket {self._path} can't be made: {error.strerror}",
+                f"The control socket {self._path} can't be made: {error.strerror}.",
                 "Free that path, or choose another interface name with --name.",
             ) from error
 
@@ -135,7 +137,7 @@ class ControlServer:
         if not self._path.exists():
             return
         if not stat.S_ISSOCK(self._path.stat().st_mode):
-            raise DeviceError(f"{self._path} is in the way: it is no socket", "Remove that file.")
+            raise DeviceError(f"{self._path} is in the way: it is no socket.", "Remove that file.")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(self._path))
@@ -143,7 +145,7 @@ class ControlServer:
                 self._path.unlink()
                 return
         raise DeviceError(
-            f"a tunnel named {self._name} already runs here",
+            f"A tunnel named {self._name} already runs here.",
             f"Choose another name with --name, or stop that one; `p2ptun status {self._name}` shows it.",
         )
 
@@ -161,13 +163,13 @@ async def ask(name: str, verb: str) -> bytes:
             return await _ask(socket_path(name), verb)
     except PermissionError as error:
         raise PrivilegeError(
-            f"the control socket of {name} may not be opened by this user",
+            f"The control socket of {name} may not be opened by this user.",
             f"Run it with sudo, or join the group {GROUP}: sudo usermod -aG {GROUP} $USER",
         ) from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise DeviceError(f"no tunnel named {name} runs here", "`p2ptun status` lists those that run.") from error
+        raise DeviceError(f"No tunnel named {name} runs here.", "`p2ptun status` lists those that run.") from error
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        raise DeviceError(f"the tunnel {name} doesn't answer", "Try again; if it stays so, restart it.") from error
+        raise DeviceError(f"The tunnel {name} doesn't answer.", "Try again; if it stays so, restart it.") from error
 
 
 async def _ask(path: Path, verb: str) -> bytes:

@@ -63,7 +63,7 @@ def test_refusal_names_the_character_and_nothing_else(value: str, named: str) ->
 
 
 def test_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^user name: is empty$"):
+    with pytest.raises(ConfigError, match=r"^user name: is empty\.$"):
         opaque_string("", "user name")
 
 
