@@ -109,7 +109,7 @@ def _options(
         name=name,
         addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_parse(ip_network, "--route", each, "192.168.1.0/24") for each in routes),
-        stun=tuple(parse_uri(each) for each in stun),
+        stun=tuple(parse_uri(each, key="--stun") for each in stun),
         psk=read_secret(psk_file, "--psk-file") if psk_file else None,
         mtu=mtu,
         algorithms=_algorithms(aead),
