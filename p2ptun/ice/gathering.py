@@ -125,11 +125,10 @@ class Gathering:
         binding = self._find(message)
         if binding is None or (binding.base, binding.server) != (base, source):
             return DropReason.UNKNOWN_TRANSACTION
-        seen = message.get(XOR_MAPPED_ADDRESS) or message.get(MAPPED_ADDRESS)
-        if message.message_class is MessageClass.ERROR or message.unknown_required or not _is_sane(seen, base):
+        seen = _mapped_address(message, base)
+        if seen is None:
             self._give_up(binding)
             return None
-        assert seen is not None  # noqa: S101 (narrows the type: _is_sane refuses None)
         binding.state = BindingState.BOUND
         binding.transaction = None
         self._rebind_later(binding, now)
@@ -196,8 +195,10 @@ class Gathering:
         return next((binding for binding in running if binding.transaction_id == message.transaction_id), None)
 
 
-def _is_sane(seen: Endpoint | None, base: Endpoint) -> bool:
-    """Tell whether a server can honestly have seen `base` at `seen`."""
-    if seen is None or seen.port == 0 or seen.address.is_unspecified or seen.address.is_multicast:
-        return False
-    return seen.address.version == base.address.version
+def _mapped_address(message: Message, base: Endpoint) -> Endpoint | None:
+    """Give where a server saw `base`; None when it refused, or can't honestly have seen that."""
+    seen = message.get(XOR_MAPPED_ADDRESS) or message.get(MAPPED_ADDRESS)
+    if seen is None or message.message_class is MessageClass.ERROR or message.unknown_required:
+        return None
+    is_nobody = seen.port == 0 or seen.address.is_unspecified or seen.address.is_multicast
+    return None if is_nobody or seen.address.version != base.address.version else seen

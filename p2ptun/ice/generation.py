@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
+from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.check import (
@@ -303,13 +304,13 @@ class Generation:
             self._exchange.quiet(pair)
 
     def _send_check(self, pair: CandidatePair, purpose: Purpose, now: float) -> None:
-        remote = self.remote
-        assert remote is not None  # noqa: S101 (no pair is checked before the remote credentials are known)
+        if self.remote is None:
+            raise LocalProtocolError("no check can be built before the remote credentials are known")
         transaction_id = new_transaction_id(self._random_bytes)
         priority = self._local_candidates.check_priority(pair.base)
         is_chosen = pair is self._nominating or pair.is_nominated
         nominates = is_chosen and self._stance.role is Role.CONTROLLING
-        payload = encode_check(transaction_id, self.local, remote, self._stance, priority, nominates)
+        payload = encode_check(transaction_id, self.local, self.remote, self._stance, priority, nominates)
         transaction = Transaction(payload, now, self._rto(pair, purpose))
         self._exchange.start(Check(pair, purpose, self._stance.role, nominates, transaction_id, transaction))
         if purpose is not Purpose.CONSENT:

@@ -12,6 +12,7 @@ from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message, decode_message, encode_message, success_response
 from p2ptun.types import Endpoint, Transmit
 
+from .material import with_unknown
 from .network import START, at, random_bytes_from
 
 BASE, OTHER_BASE, SIXTH = at("10.0.0.1:1"), at("10.0.0.2:1"), at("[2001:db8::1]:1")
@@ -140,6 +141,17 @@ def test_error_gives_the_binding_up() -> None:
     packet = drain(gathering)[0]
     receive(gathering, packet, error_response(decode_message(packet.payload), Code.SERVER_ERROR))
     assert gathering.progress == (1, 1)
+
+
+def test_pitfall_4_answer_with_an_unknown_required_attribute_gives_the_binding_up() -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    packet = drain(gathering)[0]
+    reply = success_response(decode_message(packet.payload), (XOR_MAPPED_ADDRESS, SEEN))
+    assert gathering.receive_response(with_unknown(reply, b"key"), SERVER, BASE, START) is None
+    assert gathering.progress == (1, 1)
+    assert gathering.next_mapping() is None
 
 
 def test_silent_server_is_asked_seven_times_and_given_up_after_39_5_seconds() -> None:

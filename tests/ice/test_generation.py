@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.check import encode_check
 from p2ptun.ice.config import CONNECTED_PACE, DEFAULT_PACE, AgentConfig
@@ -141,6 +142,13 @@ def test_nothing_is_checked_before_the_credentials() -> None:
     assert bench.checks() == []
     bench.generation.set_remote_credentials(THEIRS)
     assert len(bench.checks()) == 1
+
+
+def test_check_that_cannot_be_built_is_a_bug_of_the_caller() -> None:
+    bench = Bench()
+    pair = CandidatePair(bench.local.hosts[0], host("192.0.2.1:2"), PEER)
+    with pytest.raises(LocalProtocolError):
+        bench.generation.nominate(pair, START)
 
 
 def test_pitfall_17_candidates_of_another_generation_are_dropped_whenever_they_come() -> None:
