@@ -281,8 +281,8 @@ class AdhocTunnel:
 
     async def _receive(self, check: Callable[[Description], None], kind: Kind) -> Description:
         """Wait for the other side's description. A person at a terminal may try again after a bad one."""
-        self._emit(WaitingEvent(kind.value))
         while True:
+            self._emit(WaitingEvent(kind.value))
             try:
                 description = read_description(await self._rendezvous.receive())
                 check(description)
