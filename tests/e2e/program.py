@@ -181,6 +181,10 @@ class TunnelLab(Lab):
         self._programs: list[Program] = []
         self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
 
+    def __enter__(self) -> TunnelLab:
+        super().__enter__()
+        return self
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         super().__exit__(kind, error, at)
         shutil.rmtree(self._scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def test_status_of_nothing_says_so(homes: Scene) -> None:
     assert "p2ptun share" in nothing.stderr
     absent = homes.lab.p2ptun(homes.alice, "status", "absent")
     assert (absent.returncode, absent.stdout) == (1, "")
-    assert absent.stderr.startswith("p2ptun: no tunnel named absent runs here")
+    assert absent.stderr.startswith("p2ptun: No tunnel named absent runs here.")
 
 
 # Carrying
@@ -239,7 +240,7 @@ def count_handshakes(side: Program, ends: list[subprocess.Popen[str]]) -> int:
         return all(end.poll() is not None for end in ends)
 
     wait_until(have_ended, 60, "the traffic's end")
-    return sum(later < earlier for earlier, later in zip(ages, ages[1:], strict=False))
+    return sum(later < earlier for earlier, later in itertools.pairwise(ages))
 
 
 def start_traffic(lab: TunnelLab, host: Node, *arguments: str) -> subprocess.Popen[str]:

@@ -1,11 +1,14 @@
-"""Traffic for tests, one program per end.
+"""Traffic for tests, one program per end: `python -m tests.e2e.traffic VERB ...`.
 
-python -m tests.e2e.traffic receive ADDRESS PORT             prints "ready", takes one connection, prints SIZE SHA-256
-python -m tests.e2e.traffic send ADDRESS PORT BYTES [RATE]   sends random bytes (RATE a second), prints SIZE SHA-256
-python -m tests.e2e.traffic flood ADDRESS PORT SECONDS       sends datagrams as fast as it can, prints how many
-python -m tests.e2e.traffic exchange OWN PEER PORT COUNT RATE
-    sends COUNT numbered datagrams, RATE a second, to its like on PEER, and takes as many from it; prints how many
-    different ones came
+receive ADDRESS PORT
+    Prints "ready", takes one connection, prints SIZE SHA-256.
+send ADDRESS PORT BYTES [RATE]
+    Sends random bytes, RATE a second at most, prints SIZE SHA-256.
+flood ADDRESS PORT SECONDS
+    Sends datagrams as fast as it can, prints how many.
+exchange OWN PEER PORT COUNT RATE
+    Sends COUNT numbered datagrams, RATE a second, to its like on PEER, and takes as many from it; prints how many
+    different ones came.
 """
 
 from __future__ import annotations

@@ -1,0 +1,195 @@
+"""A person at a terminal: a real pseudo-terminal, keys pressed, words read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import sys
+import termios
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.lab import Node, wait_until
+from tests.e2e.program import P2PTUN, TunnelLab
+
+pytestmark = pytest.mark.root
+
+CTRL_C, CTRL_D = b"\x03", b"\x04"
+BLOB = re.compile(r"p2p1[A-Za-z0-9_-]{60,}")
+OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""A program of its own session takes the terminal, so that Ctrl-C reaches it as a signal."""
+
+
+class Terminal:
+    """One p2ptun in a terminal of 80 columns: keys go in by `type`, what it shows comes out by `read_until`."""
+
+    def __init__(self, lab: TunnelLab, host: Node, *arguments: str, colour: bool = False) -> None:
+        self._master, self._slave = os.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        os.set_blocking(self._master, False)
+        self.settings = termios.tcgetattr(self._slave)
+        self.shown = ""
+        self._position = 0
+        environment = {**lab.environment(host), "TERM": "xterm-256color"}
+        if colour:
+            del environment["NO_COLOR"]
+        self.process = lab.popen(
+            host,
+            [sys.executable, "-c", OWN_TERMINAL, P2PTUN, *arguments],
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            env=environment,
+        )
+
+    def type(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self._master, keys)
+
+    def _read(self) -> str:
+        try:
+            while chunk := os.read(self._master, 65536):
+                self.shown += chunk.decode(errors="replace")
+        except (BlockingIOError, OSError):
+            pass  # nothing more just now, or nobody holds the other end any more
+        return self.shown
+
+    def read_until(self, words: str, timeout: float = 15) -> str:
+        """Wait until it shows words after those waited for last; return what came up to them."""
+
+        def arrived() -> bool:
+            return words in self._read()[self._position :]
+
+        try:
+            wait_until(arrived, timeout, repr(words))
+        except Exception as error:
+            raise AssertionError(f"{words!r} wasn't shown:\n{self.shown}") from error
+        began = self._position
+        self._position = self.shown.index(words, began) + len(words)
+        return self.shown[began : self._position]
+
+    def read_blob(self) -> str:
+        """Wait for the blob that it prints."""
+        return self.read_blobs(1)[-1]
+
+    def read_blobs(self, count: int) -> list[str]:
+        """Wait until so many blobs can be read, those typed included."""
+        return wait_until(lambda: found if len(found := BLOB.findall(self._read())) >= count else [], 15, "a blob")
+
+    def exit_code(self, timeout: float = 10) -> int:
+        """Wait for its end; the terminal must be as it was."""
+        code = self.process.wait(timeout)
+        self._read()
+        assert termios.tcgetattr(self._slave) == self.settings
+        assert os.get_blocking(self._slave)
+        return code
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._slave)
+        os.close(self._master)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Two hosts with what they were like before."""
+
+    lab: TunnelLab
+    alice: Node
+    bob: Node
+    terminals: list[Terminal]
+
+    def open(self, host: Node, *arguments: str, colour: bool = False) -> Terminal:
+        terminal = Terminal(self.lab, host, *arguments, colour=colour)
+        self.terminals.append(terminal)
+        return terminal
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with TunnelLab() as lab:
+        scene = Scene(lab, lab.add_host("alice"), lab.add_host("bob"), [])
+        before = [lab.configuration(host) for host in (scene.alice, scene.bob)]
+        yield scene
+        if all(terminal.process.poll() is not None for terminal in scene.terminals):
+            for host, wanted in zip((scene.alice, scene.bob), before, strict=True):
+                lab.expect_configuration(host, wanted)
+        for terminal in scene.terminals:
+            terminal.close()
+
+
+@pytest.mark.parametrize("verb", ["share", "join"])
+def test_ctrl_c_while_it_waits_for_a_blob(scene: Scene, verb: str) -> None:
+    terminal = scene.open(scene.alice, verb)
+    terminal.read_until("press Enter:")
+    terminal.type(CTRL_C)
+    assert terminal.exit_code() == 0, terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+def test_ctrl_c_with_half_a_blob_typed(scene: Scene) -> None:
+    terminal = scene.open(scene.alice, "join")
+    terminal.read_until("press Enter:")
+    terminal.type(b"p2p1AAAA")
+    terminal.type(CTRL_C)
+    assert terminal.exit_code() == 0, terminal.shown
+
+
+def test_ctrl_d_instead_of_a_blob(scene: Scene) -> None:
+    terminal = scene.open(scene.alice, "join")
+    terminal.read_until("press Enter:")
+    terminal.type(CTRL_D)
+    assert terminal.exit_code() == 2, terminal.shown
+    assert "The input ended before the other side's blob came." in terminal.shown
+
+
+def test_a_bad_blob_is_asked_for_again(scene: Scene) -> None:
+    """Both people first paste wrong things; the tunnel comes up all the same, with the same interface and offer."""
+    share, join = scene.open(scene.alice, "share"), scene.open(scene.bob, "join", colour=True)
+    offer = share.read_blob()
+    for wrong, complaint in ((offer[:-9], "The blob is cut"), ("Hello?", "This is no p2ptun blob")):
+        join.read_until("press Enter:")
+        join.type(wrong.encode() + b"\n")
+        join.read_until(complaint)
+    join.type(offer.encode() + b"\n")
+    answer = join.read_blobs(3)[-1]
+    assert not offer.startswith(answer)
+    share.read_until("press Enter:")
+    share.type(offer.encode() + b"\n")
+    share.read_until("This is the blob that this side printed itself.")
+    share.type(answer.encode() + b"\n")
+    share.read_until("connected")
+    join.read_until("connected")
+    join.type(CTRL_C)
+    assert (join.exit_code(), share.exit_code()) == (0, 0)
+    share.read_until("the other side closed the tunnel")
+
+
+def test_a_blob_that_a_mail_program_wrapped(scene: Scene) -> None:
+    share, join = scene.open(scene.alice, "share"), scene.open(scene.bob, "join")
+    offer = share.read_blob()
+    join.read_until("press Enter:")
+    join.type(b"".join(f"> {offer[at : at + 60]}\n".encode() for at in range(0, len(offer), 60)))
+    join.read_until("Give that line back")
+    for terminal in (share, join):
+        terminal.type(CTRL_C)
+        assert terminal.exit_code() == 0, terminal.shown
+
+
+def test_nothing_is_coloured_where_no_color_is_set(scene: Scene) -> None:
+    plain, coloured = scene.open(scene.alice, "join"), scene.open(scene.bob, "join", colour=True)
+    for terminal in (plain, coloured):
+        terminal.read_until("press Enter:")
+        terminal.type(b"rubbish\n")
+        terminal.read_until("This is no p2ptun blob.")
+        terminal.type(CTRL_C)
+        assert terminal.exit_code() == 0
+    colours = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+    assert not colours.search(plain.shown)
+    assert colours.search(coloured.shown)
