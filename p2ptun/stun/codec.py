@@ -17,7 +17,7 @@ from p2ptun.types import Endpoint
 
 V = TypeVar("V")
 
-MAGIC_COOKIE: Final = 0x2112A442  # RFC 8489 5
+MAGIC_COOKIE: Final = bytes.fromhex("2112A442")  # RFC 8489 5
 
 USERNAME_LIMIT: Final = 508  # bytes, RFC 8489 14.3: "less than 509 bytes"
 TEXT_LIMIT: Final = 763  # bytes, RFC 8489 14.8 - 14.10, 14.14: 127 characters as they may arrive
@@ -153,8 +153,7 @@ def _decode_address(data: bytes, _: bytes) -> Endpoint:
 
 def _xor_address(data: bytes, transaction_id: bytes) -> bytes:
     """Mask port and address with the cookie and, beyond 32 bits, this message's transaction ID (RFC 8489 14.2)."""
-    cookie = struct.pack(">I", MAGIC_COOKIE)
-    mask = cookie[:2] + cookie + transaction_id
+    mask = MAGIC_COOKIE[:2] + MAGIC_COOKIE + transaction_id
     return data[:2] + bytes(byte ^ key for byte, key in zip(data[2:], mask, strict=False))
 
 

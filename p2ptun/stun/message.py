@@ -47,7 +47,7 @@ HEADER_LENGTH: Final = 20
 TRANSACTION_ID_LENGTH: Final = 12
 LONGEST_BODY: Final = 0xFFFC  # the largest multiple of 4 that the length field holds
 
-_HEADER: Final = struct.Struct(">HHI12s")
+_HEADER: Final = struct.Struct(">HH4s12s")
 _ATTRIBUTE: Final = struct.Struct(">HH")
 _SEALS: Final = ((HMAC_SHA1, MESSAGE_INTEGRITY, 20), (HMAC_SHA256, MESSAGE_INTEGRITY_SHA256, 32))
 _COMPUTED: Final = (MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, FINGERPRINT)
@@ -136,7 +136,7 @@ def is_stun(data: bytes) -> bool:
     return (
         len(data) >= HEADER_LENGTH
         and data[0] < 0x40
-        and data[4:8] == b"\x21\x12\xa4\x42"
+        and data[4:8] == MAGIC_COOKIE
         and data[3] & 3 == 0
         and int.from_bytes(data[2:4], "big") + HEADER_LENGTH == len(data)
     )

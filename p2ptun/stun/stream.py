@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from p2ptun.errors import MalformedPacket
+from p2ptun.stun.codec import MAGIC_COOKIE
 from p2ptun.stun.message import HEADER_LENGTH
-
-_COOKIE: Final = b"\x21\x12\xa4\x42"
 
 Measure: TypeAlias = Callable[[bytes], int | None]
 """Tells from the first bytes of a frame how long the whole frame is, in bytes; None while more of it is needed.
@@ -23,7 +22,7 @@ def measure_stun(head: bytes) -> int | None:
     Raises:
         MalformedPacket: it is no STUN message.
     """
-    if head[:1] >= b"\x40" or not _COOKIE.startswith(head[4:8]):
+    if head[:1] >= b"\x40" or not MAGIC_COOKIE.startswith(head[4:8]):
         raise MalformedPacket("the stream carries something else than STUN")
     if len(head) < 8:
         return None

@@ -20,7 +20,7 @@ def test_one_input(data: bytes) -> None:
     _decode(data)
     body = data[2:][: (len(data) - 2) // 4 * 4] if len(data) >= 2 else b""
     length = len(body).to_bytes(2, "big")
-    _decode(data[:2] + length + MAGIC_COOKIE.to_bytes(4, "big") + b"transaction!" + body)
+    _decode(data[:2] + length + MAGIC_COOKIE + b"transaction!" + body)
 
 
 def _decode(data: bytes) -> None:
