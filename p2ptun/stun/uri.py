@@ -60,7 +60,7 @@ class StunUri:
     transport: Transport | None = None
 
     @property
-    def secure(self) -> bool:
+    def is_secure(self) -> bool:
         """Tell whether TLS wraps it."""
         return self.scheme.is_secure
 
@@ -74,14 +74,14 @@ class StunUri:
         """The port to use when DNS has nothing to say about it."""
         if self.port is not None:
             return self.port
-        return DEFAULT_SECURE_PORT if self.secure else DEFAULT_PORT
+        return DEFAULT_SECURE_PORT if self.is_secure else DEFAULT_PORT
 
     @property
     def transport_or_default(self) -> Transport:
         """The transport to try first."""
         if self.transport is not None:
             return self.transport
-        return Transport.TLS if self.secure else Transport.UDP
+        return Transport.TLS if self.is_secure else Transport.UDP
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -57,7 +57,7 @@ def test_good_ones(text: str, expected: StunUri) -> None:
 )
 def test_defaults(text: str, secure: bool, port: int, transport: Transport) -> None:
     uri = parse_uri(text)
-    assert uri.secure is secure
+    assert uri.is_secure is secure
     assert uri.port_or_default == port
     assert uri.transport_or_default is transport
 
