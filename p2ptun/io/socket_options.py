@@ -19,7 +19,7 @@ _IPV6_MTU_DISCOVER = 23
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Fragmentation(Enum):
@@ -87,7 +87,7 @@ def confine(sock: socket.socket, interface: str | None) -> bool:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
     except OSError as exc:
-        _log.debug("%s is not confined to %s: %s", sock.getsockname(), interface, exc)
+        logger.debug("%s is not confined to %s: %s", sock.getsockname(), interface, exc)
         return False
     return True
 
@@ -99,6 +99,6 @@ def set_mark(sock: socket.socket, fwmark: int | None) -> bool:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
     except PermissionError:
-        _log.warning("packets can't be marked without CAP_NET_ADMIN: a default route into the tunnel would loop")
+        logger.warning("packets can't be marked without CAP_NET_ADMIN: a default route into the tunnel would loop")
         return False
     return True

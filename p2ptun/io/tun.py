@@ -185,7 +185,7 @@ def _translated(name: str, error: OSError) -> DeviceError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return PrivilegeError(
             f"Making the interface {name} needs root or CAP_NET_ADMIN.",
-            "Run it with sudo, or as a service: systemctl start p2ptun@NAME",
+            "Run it with sudo, or give it CAP_NET_ADMIN.",
         )
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return DeviceError(
