@@ -133,6 +133,11 @@ class Checklist:
                 pair.remote = new
                 pair.prioritize(role)
 
+    def failed_remotes(self) -> set[Candidate]:
+        """Give the remote candidates of which no pair is, or can still be, of use."""
+        useful = {pair.remote for pair in self._pairs.values() if pair.state is not PairState.FAILED}
+        return {pair.remote for pair in self._pairs.values()} - useful
+
     def remove_base(self, base: Endpoint) -> list[CandidatePair]:
         """Take out every pair of a local address that is gone; give them."""
         gone = [pair for pair in self._pairs.values() if pair.base == base]

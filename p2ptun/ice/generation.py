@@ -102,6 +102,7 @@ class Generation:
             return DropReason.REFUSED_SOURCE
         known = self.remote_candidates.find(candidate.endpoint, candidate.transport)
         if known is None:
+            self.remote_candidates.forget_one(self.checklist.failed_remotes(), learnt=False)
             added = self.remote_candidates.add(candidate)
             if added is None:
                 return DropReason.TOO_MANY
@@ -242,6 +243,7 @@ class Generation:
 
     def _learn_pair(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> CandidatePair | None:
         host = self._local_candidates.host(base)
+        self.remote_candidates.forget_one(self.checklist.failed_remotes(), learnt=True)
         remote = self.remote_candidates.find(source) or self.remote_candidates.learn(source, check.priority)
         if host is None or remote is None:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from p2ptun.ice.candidate import Candidate
@@ -46,6 +46,16 @@ class RemoteCandidates:
         """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 section 11.4); give the new one."""
         foundation = told.foundation or learnt.foundation
         return self._store(replace(told, endpoint=learnt.endpoint, base=learnt.base, foundation=foundation))
+
+    def forget_one(self, useless: Container[Candidate], *, learnt: bool) -> bool:
+        """Make room when one kind is full: drop the oldest of it that is `useless`. False when nothing was done."""
+        if self._count(learnt=learnt) < self._max_candidates:
+            return False
+        for key, candidate in self._candidates.items():
+            if (candidate.type is CandidateType.PEER_REFLEXIVE) is learnt and candidate in useless:
+                del self._candidates[key]
+                return True
+        return False
 
     def _store(self, candidate: Candidate) -> Candidate:
         self._candidates[candidate.transport, candidate.endpoint] = candidate

@@ -486,6 +486,22 @@ def test_peer_whose_nat_forgot_it_is_followed_to_its_new_address() -> None:
     assert failures(left) == failures(right) == []
 
 
+def test_peer_whose_nat_forgets_it_again_and_again_is_followed_for_ever() -> None:
+    network = Network()
+    nat = network.add_nat(Nat("198.51.100.1", ["10.0.0.1"]))
+    config = AgentConfig(max_candidates=3, max_pairs=4)
+    left = make_side("10.0.0.1:1", seed=1)
+    right = make_side(RIGHT, role=Role.CONTROLLED, seed=2, config=config)
+    assert connect(network, left, right)
+    for _ in range(12):
+        nat.reboot()
+        talk(network, 15, left, right)
+        assert right.agent.selected is not None
+        assert right.agent.selected.destination == left.selections[-1].local.endpoint
+    assert failures(left) == failures(right) == []
+    assert len(right.agent.remote_candidates) <= 4
+
+
 # Errors of the kernel, addresses that go, refusals
 
 

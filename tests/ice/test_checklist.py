@@ -146,6 +146,20 @@ def test_pitfall_10_replaced_remote_keeps_state_and_place() -> None:
     assert (some.remote, some.state, some.is_nominated) == (better, PairState.SUCCEEDED, True)
 
 
+def test_remote_candidates_are_useless_when_all_their_pairs_failed() -> None:
+    first, second, other = (
+        pair(LOCAL, "198.51.100.1:1"),
+        pair("192.0.2.9:1", "198.51.100.1:1"),
+        pair(LOCAL, "198.51.100.2:1"),
+    )
+    checklist = fill(first, second, other)
+    checklist.fail(first, PairProblem.NO_ANSWER)
+    checklist.fail(other, PairProblem.NO_ANSWER)
+    assert checklist.failed_remotes() == {other.remote}
+    checklist.fail(second, PairProblem.NO_ANSWER)
+    assert checklist.failed_remotes() == {first.remote, other.remote}
+
+
 def test_pairs_of_a_closed_socket_go() -> None:
     gone, stays = pair(LOCAL, "198.51.100.1:1"), pair("192.0.2.9:1", "198.51.100.1:1")
     checklist = fill(gone, stays)

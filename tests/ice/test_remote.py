@@ -37,6 +37,19 @@ def test_signalled_and_learnt_ones_are_bounded_apart() -> None:
     assert len(list(remote)) == 2
 
 
+def test_full_kind_makes_room_by_its_oldest_useless_one() -> None:
+    remote = RemoteCandidates(2)
+    told, first = remote.add(host("192.0.2.9:1")), remote.learn(at("192.0.2.1:1"), 5)
+    assert told is not None
+    assert first is not None
+    assert not remote.forget_one([told, first], learnt=True)  # there is room
+    second = remote.learn(at("192.0.2.2:1"), 5)
+    assert second is not None
+    assert not remote.forget_one([told], learnt=True)
+    assert remote.forget_one([told, second, first], learnt=True)
+    assert list(remote) == [told, second]
+
+
 def test_learnt_and_untold_foundations_are_like_no_other() -> None:
     remote = RemoteCandidates(9)
     remote.add(host("192.0.2.1:1", foundation="learnt0"))
