@@ -23,10 +23,10 @@ from p2ptun.errors import DeviceError, P2ptunError, PrivilegeError
 DIRECTORY = Path("/run/p2ptun")
 GROUP = "p2ptun"
 MODE = 0o660
-MAX_LINE = 1 << 20
+MAX_LINE = 1 << 20  # bytes: the status of a thousand peers
 MAX_CLIENTS = 16
-REPLY_TIMEOUT = 5.0
-IDLE_TIMEOUT = 60.0
+REPLY_TIMEOUT = 5.0  # seconds
+CLIENT_TIMEOUT = 60.0  # seconds: a client that stays longer makes room for others, and may come again
 
 Verb: TypeAlias = Callable[[], msgspec.Struct]
 
@@ -44,19 +44,23 @@ class Problem(msgspec.Struct, frozen=True):
     remedy: str
 
 
+def runtime_directory() -> Path:
+    """Tell where the control sockets are: `/run/p2ptun`, unless `P2PTUN_RUNTIME_DIRECTORY` says otherwise."""
+    return Path(os.environ.get("P2PTUN_RUNTIME_DIRECTORY", DIRECTORY))
+
+
 def socket_path(name: str) -> Path:
-    """Tell where the tunnel NAME listens. `P2PTUN_RUNTIME_DIRECTORY` moves the directory."""
-    return Path(os.environ.get("P2PTUN_RUNTIME_DIRECTORY", DIRECTORY)) / f"{name}.sock"
+    """Tell where the tunnel NAME listens."""
+    return runtime_directory() / f"{name}.sock"
 
 
 def running_tunnels() -> list[str]:
     """Name the tunnels that have a control socket here, alive or left over."""
-    directory = socket_path("any").parent
-    return sorted(path.stem for path in directory.glob("*.sock")) if directory.is_dir() else []
+    return sorted(path.stem for path in runtime_directory().glob("*.sock"))
 
 
 class ControlServer:
-    """Answers verbs on the control socket of one tunnel, from `open` to the end of the block."""
+    """Answers verbs on the control socket of one tunnel: `claim` it first, for as long as the block, then `serve`."""
 
     def __init__(self, name: str, verbs: Mapping[str, Verb]) -> None:
         self._name = name
@@ -85,7 +89,7 @@ class ControlServer:
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
         async with self._clients:
-            with trio.move_on_after(IDLE_TIMEOUT), suppress(trio.BrokenResourceError):
+            with trio.move_on_after(CLIENT_TIMEOUT), suppress(trio.BrokenResourceError):
                 async for line in _lines(stream):
                     await stream.send_all(self._answer(line) + b"\n")
 

@@ -1,4 +1,4 @@
-"""What a running tunnel tells programs: one JSON object a line (`--json`, `p2ptun events`).
+"""What a running tunnel tells programs: one JSON object a line (`--json`).
 
 Fields are only ever added. Every object has `event`, its kind.
 """

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from p2ptun.daemon.status import SCHEMA_VERSION, Health, IceStatus, InterfaceStatus, NatStatus, PeerStatus, Status
-from p2ptun.daemon.status import path_status as describe_path
-from p2ptun.node.link import Link
+from p2ptun.daemon.status import (
+    SCHEMA_VERSION,
+    Health,
+    IceStatus,
+    InterfaceStatus,
+    NatStatus,
+    PeerStatus,
+    Status,
+    path_status,
+)
+from p2ptun.node.link import Link, Traffic
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import encode_key
@@ -25,6 +33,7 @@ def report(node: Node, interface: InterfaceStatus, health: Iterable[Health], now
 
 def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
     link, agent = peer.link, peer.agent
+    traffic = Traffic() if link is None else link.traffic
     done, total = agent.checks
     return PeerStatus(
         name=peer.name,
@@ -32,15 +41,15 @@ def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
         allowed_ips=[] if link is None else [str(network) for network in link.identity.allowed_ips],
         state=peer.state.value,
         reason=None if peer.reason is None else peer.reason.value,
-        path=describe_path(peer.path, mtu),
+        path=path_status(peer.path, mtu),
         standby_path=None,
         aead=_aead(link),
         quantum_resistant=False,
         last_handshake_s=_handshake_age(link, now),
-        tx_bytes=0 if link is None else link.traffic.tx_bytes,
-        rx_bytes=0 if link is None else link.traffic.rx_bytes,
-        tx_packets=0 if link is None else link.traffic.tx_packets,
-        rx_packets=0 if link is None else link.traffic.rx_packets,
+        tx_bytes=traffic.tx_bytes,
+        rx_bytes=traffic.rx_bytes,
+        tx_packets=traffic.tx_packets,
+        rx_packets=traffic.rx_packets,
         drops=dict(peer.drops),
         ice=IceStatus(agent.role.value, len(agent.pairs), agent.local_credentials.generation, done, total),
         next_timer=peer.next_timer,
