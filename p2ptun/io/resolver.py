@@ -18,7 +18,7 @@ from typing import Final, cast
 import trio
 
 from p2ptun.errors import P2ptunError
-from p2ptun.io.sockaddr import SockAddr, decode_sockaddr
+from p2ptun.io.sockaddr import SockAddr, endpoint_of
 from p2ptun.stun.uri import StunUri
 from p2ptun.types import Endpoint, Transport
 
@@ -108,7 +108,7 @@ async def _addresses_of(target: _Target) -> list[Endpoint]:
     except (OSError, UnicodeError, ValueError) as exc:
         raise ResolutionError(f"{target.host!r} can't be the name of a host.", _SPELLING) from exc
     # the third shape that its type allows for is that of a Python without IPv6
-    decoded = [decode_sockaddr(cast(SockAddr, sockaddr)) for *_, sockaddr in answers]
+    decoded = [endpoint_of(cast(SockAddr, sockaddr)) for *_, sockaddr in answers]
     found = dict.fromkeys(Endpoint.of(each.address, each.port) for each in decoded)
     usable = [each for each in found if not (each.address.is_unspecified or each.address.is_multicast)]
     if not usable:

@@ -12,7 +12,7 @@ SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """(address, port) or (address, port, flow label, interface index), as Python's socket module has them."""
 
 
-def decode_sockaddr(sockaddr: SockAddr) -> Endpoint:
+def endpoint_of(sockaddr: SockAddr) -> Endpoint:
     """Build the Endpoint. IPv4-mapped addresses don't occur: our IPv6 sockets are IPV6_V6ONLY."""
     if len(sockaddr) == 2:
         return Endpoint(IPv4Address(sockaddr[0]), sockaddr[1])
@@ -20,7 +20,7 @@ def decode_sockaddr(sockaddr: SockAddr) -> Endpoint:
     return Endpoint(IPv6Address(f"{host}%{_zone_of(index)}" if index else host), port)
 
 
-def encode_sockaddr(endpoint: Endpoint, local: Endpoint | None = None) -> SockAddr:
+def sockaddr_of(endpoint: Endpoint, local: Endpoint | None = None) -> SockAddr:
     """Build the kernel's form. A link-local address without a zone is on the link of `local`.
 
     Raises OSError when no interface has the zone's name.

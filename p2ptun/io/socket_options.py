@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from enum import Enum
 
-from p2ptun.io.sockaddr import encode_sockaddr
+from p2ptun.io.sockaddr import sockaddr_of
 from p2ptun.types import Endpoint
 
 SOCKET_BUFFER_SIZE = 4 << 20
@@ -65,7 +65,7 @@ def open_socket(local: Endpoint, options: SocketOptions) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, options.fragmentation.value)
         _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, options.buffer_size)
         _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, options.buffer_size)
-        sock.bind(encode_sockaddr(local, None))
+        sock.bind(sockaddr_of(local))
     except BaseException:
         sock.close()
         raise

@@ -18,7 +18,7 @@ import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError, PrivilegeError
-from p2ptun.io.sockaddr import SockAddr, decode_sockaddr, encode_sockaddr
+from p2ptun.io.sockaddr import SockAddr, endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine, open_socket, set_mark
 from p2ptun.types import Endpoint, IPAddress
 
@@ -83,7 +83,7 @@ class UdpSocket:
         self._has_segmentation = _probe_segmentation(sock)
         self._sources: dict[SockAddr, Endpoint] = {}
         self._destinations: dict[Endpoint, SockAddr] = {}
-        self.local = decode_sockaddr(sock.getsockname())
+        self.local = endpoint_of(sock.getsockname())
 
     @classmethod
     async def bind(cls, local: Endpoint, options: SocketOptions = DEFAULT_OPTIONS) -> UdpSocket:
@@ -251,7 +251,7 @@ class UdpSocket:
     def _remember_source(self, sockaddr: SockAddr) -> Endpoint:
         if len(self._sources) >= MAX_CACHED_ENDPOINTS:
             self._sources.clear()
-        endpoint = self._sources[sockaddr] = decode_sockaddr(sockaddr)
+        endpoint = self._sources[sockaddr] = endpoint_of(sockaddr)
         return endpoint
 
     def _sockaddr_of(self, destination: Endpoint) -> SockAddr | None:
@@ -262,7 +262,7 @@ class UdpSocket:
         if destination.address.version != self.local.address.version:
             return None
         try:
-            sockaddr = encode_sockaddr(destination, self.local)
+            sockaddr = sockaddr_of(destination, self.local)
         except OSError:
             return None
         if len(self._destinations) >= MAX_CACHED_ENDPOINTS:

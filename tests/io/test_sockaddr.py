@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from p2ptun.io.sockaddr import SockAddr, decode_sockaddr, encode_sockaddr
+from p2ptun.io.sockaddr import SockAddr, endpoint_of, sockaddr_of
 from p2ptun.types import Endpoint
 
 LOOPBACK = socket.if_nametoindex("lo")
@@ -23,21 +23,21 @@ LOOPBACK = socket.if_nametoindex("lo")
     ],
 )
 def test_there_and_back(endpoint: Endpoint, sockaddr: SockAddr) -> None:
-    assert encode_sockaddr(endpoint) == sockaddr
-    assert decode_sockaddr(sockaddr) == endpoint
+    assert sockaddr_of(endpoint) == sockaddr
+    assert endpoint_of(sockaddr) == endpoint
 
 
 def test_a_link_local_address_without_a_zone_is_on_the_link_of_the_socket() -> None:
     destination = Endpoint.of("fe80::2", 7)
-    assert encode_sockaddr(destination, Endpoint.of("fe80::1%lo", 1)) == ("fe80::2", 7, 0, LOOPBACK)
-    assert encode_sockaddr(destination, Endpoint.of("2001:db8::1", 1)) == ("fe80::2", 7, 0, 0)
-    assert encode_sockaddr(destination, Endpoint.of("192.0.2.1", 1)) == ("fe80::2", 7, 0, 0)
+    assert sockaddr_of(destination, Endpoint.of("fe80::1%lo", 1)) == ("fe80::2", 7, 0, LOOPBACK)
+    assert sockaddr_of(destination, Endpoint.of("2001:db8::1", 1)) == ("fe80::2", 7, 0, 0)
+    assert sockaddr_of(destination, Endpoint.of("192.0.2.1", 1)) == ("fe80::2", 7, 0, 0)
 
 
 def test_a_global_address_gets_no_zone() -> None:
-    assert encode_sockaddr(Endpoint.of("2001:db8::2", 7), Endpoint.of("fe80::1%lo", 1)) == ("2001:db8::2", 7, 0, 0)
+    assert sockaddr_of(Endpoint.of("2001:db8::2", 7), Endpoint.of("fe80::1%lo", 1)) == ("2001:db8::2", 7, 0, 0)
 
 
 def test_a_zone_without_an_interface() -> None:
     with pytest.raises(OSError, match="no interface"):
-        encode_sockaddr(Endpoint.of("fe80::1%nowhere0", 7))
+        sockaddr_of(Endpoint.of("fe80::1%nowhere0", 7))
