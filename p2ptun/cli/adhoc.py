@@ -18,7 +18,8 @@ from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.secret import read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.rendezvous.paste import PasteRendezvous
-from p2ptun.stun.uri import parse_uri
+from p2ptun.stun.uri import Scheme, StunUri, parse_uri
+from p2ptun.types import Transport
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -109,7 +110,7 @@ def _options(
         name=name,
         addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_parse(ip_network, "--route", each, "192.168.1.0/24") for each in routes),
-        stun=tuple(parse_uri(each, key="--stun") for each in stun),
+        stun=tuple(_stun_server(each) for each in stun),
         psk=read_secret(psk_file, "--psk-file") if psk_file else None,
         mtu=mtu,
         algorithms=_algorithms(aead),
@@ -117,6 +118,19 @@ def _options(
         timeout=timeout,
         is_interactive=sys.stdin.isatty(),
     )
+
+
+def _stun_server(text: str) -> StunUri:
+    """Read a server that is asked over UDP: over anything else it would see another socket than the tunnel's.
+
+    Raises:
+        ConfigError: If it is no such server.
+    """
+    uri = parse_uri(text, key="--stun")
+    if uri.scheme is not Scheme.STUN or uri.transport not in (None, Transport.UDP):
+        problem = f"{uri.host} is to be asked by UDP, for the address of a UDP socket"
+        raise ConfigError("", "--stun", problem, f"Write stun:{uri.host}")
+    return uri
 
 
 ParsedT = TypeVar("ParsedT")

@@ -91,7 +91,8 @@ class Story:
                 carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
                 self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
             case ErrorEvent():
-                self._tell("note", f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style="yellow")
+                what, style = ("failed", "bold red") if self._state == "failed" else ("note", "yellow")
+                self._tell(what, f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style)
 
     def show_blob(self, line: str) -> None:
         """Print a blob to stdout, and on stderr what to do with it."""
@@ -118,14 +119,13 @@ class Story:
             self._console.print("Ctrl-C closes the tunnel.", style="dim")
 
     def _tell_peer(self, event: PeerEvent) -> None:
+        """Tell what a person can see the reason of; a failure is told by the error that follows, with its remedy."""
         before, self._state = self._state, event.state
         match event.state:
             case "suspect":
                 self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
             case "failed" if event.reason == FailureReason.PEER_CLOSED.value:
                 self._tell("goodbye", event.reason)
-            case "failed":
-                self._tell("failed", event.reason or "", style="bold red")
             case "connected" if before == "suspect":
                 self._tell("recovered", "the path works again", style="bold green")
 

@@ -68,6 +68,7 @@ CARRYING_PATIENCE = 24 * 3600.0
 """How long the joining side goes on checking while a person carries its answer over."""
 
 PROGRESS_INTERVAL = 0.1
+NO_REFLEXIVE = "no-reflexive-address"
 DEFAULT_MTU = 1400
 """What fits 1500 bytes whichever path is taken: 40 of IPv6, 8 of UDP and 52 of our own at most, see `tunnel.wire`."""
 
@@ -224,16 +225,17 @@ class AdhocTunnel:
         """Wait until every server has answered, or for as long as a person may be kept waiting."""
         with trio.move_on_after(GATHERING_PATIENCE):
             await self._narrator.gathered.wait()
-        candidates = self._peer.agent.local_candidates
-        hosts = sum(candidate.type is CandidateType.HOST for candidate in candidates)
-        reflexive = [str(each.endpoint) for each in candidates if each.type is CandidateType.SERVER_REFLEXIVE]
-        self._emit(GatheredEvent(hosts, reflexive))
+        hosts, reflexive = self._candidates(CandidateType.HOST), self._candidates(CandidateType.SERVER_REFLEXIVE)
+        self._emit(GatheredEvent(len(hosts), reflexive))
         if self._options.stun and not reflexive:
             self._warn(
-                "no-reflexive-address",
+                NO_REFLEXIVE,
                 "No STUN server has answered yet, so this side's public address isn't known.",
                 "It goes on without: that is enough in one network, or when the other side can be reached.",
             )
+
+    def _candidates(self, kind: CandidateType) -> list[str]:
+        return [str(each.endpoint) for each in self._peer.agent.local_candidates if each.type is kind]
 
     async def _find_servers(self, driver: Driver) -> None:
         """Look up the servers' names, all at once; the agent asks each as soon as its address is known."""
@@ -299,7 +301,9 @@ class AdhocTunnel:
     async def _configure(self, tun: TunDevice, offer: Description, answer: Description) -> Agreement:
         """Give the interface its addresses and routes."""
         kind = Kind.OFFER if self._side is Side.SHARE else Kind.ANSWER
-        agreement = agree(kind, offer, answer, self._used, netlink.supports_ipv6())
+        routes = await trio.to_thread.run_sync(netlink.list_routes)
+        used = self._used + [route.destination for route in routes]
+        agreement = agree(kind, offer, answer, used, netlink.supports_ipv6())
         await trio.to_thread.run_sync(netlink.configure, tun.name, agreement.own, self._mtu, agreement.routes)
         self._addresses = agreement.own
         self._narrator.mtu = self._mtu
@@ -307,8 +311,8 @@ class AdhocTunnel:
         for network in agreement.refused:
             self._warn(
                 f"refused-{network}",
-                f"The other side offers {network}, which is in use here or too wide: it isn't routed there.",
-                "Let the other side offer a smaller network with --route.",
+                f"The other side offers {network}, which is in use here or isn't private: it isn't routed there.",
+                "Let the other side offer a private network that is free here with --route, such as 192.168.5.0/24.",
             )
         return agreement
 
@@ -326,8 +330,8 @@ class AdhocTunnel:
             self._node.connect(PEER, identity, self._keys, self._mtu, remote, now)
         except AuthenticationFailed as error:
             raise RendezvousError("The other side's key is no key.", "Start again on both sides.") from error
-        if theirs.end_of_candidates:
-            self._peer.end_of_candidates(now)
+        # whatever else the other side finds comes through the tunnel, so there is nothing to wait for before it is up
+        self._peer.end_of_candidates(now)
 
     async def _await_connection(self) -> None:
         """Wait until the tunnel is up or has failed, telling how the checks go."""
@@ -353,6 +357,8 @@ class AdhocTunnel:
     def _status(self, name: str, started_at: float) -> Status:
         now = trio.current_time()
         uptime = round(now - started_at, 3)
+        if self._candidates(CandidateType.SERVER_REFLEXIVE):
+            self._health.pop(NO_REFLEXIVE, None)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
         return report(self._node, interface, self._health.values(), now)
 

@@ -11,6 +11,19 @@ from p2ptun.signal.address import tunnel_addresses
 from p2ptun.signal.description import Description, Kind
 from p2ptun.types import IPInterface, IPNetwork
 
+PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598
+        "fc00::/7",  # unique local, RFC 4193
+    )
+)
+"""All that an ad hoc tunnel ever leads to. Public addresses belong to whoever they belong to: a side that could claim
+some would be handed the traffic to somebody's name server, or bit by bit all traffic."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -34,11 +47,13 @@ class Agreement:
 def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IPNetwork], has_ipv6: bool) -> Agreement:
     """Work out the agreement for the side that sent the offer or the answer; both come to matching ones.
 
-    `used` are the networks in use on this machine: an offered network that overlaps one of them is refused, as is a
-    default route, for the other side has been let into a tunnel, not put in charge of this machine's routing.
+    The other side has been let into a tunnel, not put in charge of this machine's routing. So what it claims has to be
+    private and to overlap none of the networks `used` on this machine. An offered network that doesn't is refused and
+    the rest goes on; an address that doesn't ends it, but for one in the network that this side has in the tunnel.
 
     Raises:
-        RendezvousError: If the two sides have an address in common, or none at all.
+        RendezvousError: If the two sides have an address in common, or none at all, or the other side wants one that it
+            may not have.
     """
     other = Kind.ANSWER if kind is Kind.OFFER else Kind.OFFER
     own = tunnel_addresses(kind, offer, answer)
@@ -47,11 +62,14 @@ def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IP
     peer = tunnel_addresses(other, offer, answer)
     _check_addresses(own, peer)
     theirs = answer if kind is Kind.OFFER else offer
-    in_use = list(used)
-    refused = tuple(network for network in theirs.routes if _is_refused(network, in_use))
-    offered = [network for network in theirs.routes if network not in refused]
     hosts = [ip_network(address.ip) for address in peer]
     on_link = [address.network for address in own]
+    in_use = [network for network in used if not _is_catch_all(network)]
+    for host in hosts:
+        _check_claim(host, on_link, in_use)
+    in_use += [ip_network(address.ip) for address in own]
+    refused = tuple(network for network in theirs.routes if _is_refused(network, in_use))
+    offered = [network for network in theirs.routes if network not in refused]
     routes = [host for host in hosts if not overlaps(host, on_link)]
     return Agreement(own, peer, _reachable(routes + offered, has_ipv6), tuple(hosts + offered), refused)
 
@@ -74,11 +92,33 @@ def _check_addresses(own: Iterable[IPInterface], peer: Iterable[IPInterface]) ->
         )
 
 
+def _check_claim(host: IPNetwork, on_link: Iterable[IPNetwork], used: Iterable[IPNetwork]) -> None:
+    """Raise RendezvousError unless the other side may have this address in the tunnel."""
+    if overlaps(host, on_link) or not _is_refused(host, used):
+        return
+    why = "in use on this machine" if _is_private(host) else "no private address"
+    raise RendezvousError(
+        f"The other side wants the address {host.network_address} in the tunnel, which is {why}.",
+        "Let it choose another one with --address, such as 172.31.9.2/30, and 172.31.9.1/30 on this side.",
+    )
+
+
 def _is_refused(network: IPNetwork, used: Iterable[IPNetwork]) -> bool:
-    """Tell whether routing `network` to the other side would take this machine's own traffic."""
-    if network.prefixlen == 0 or network.is_loopback or network.is_multicast or network.is_link_local:
-        return True
-    return overlaps(network, used)
+    """Tell whether leading `network` to the other side would take somebody else's traffic, or this machine's own."""
+    return not _is_private(network) or overlaps(network, used)
+
+
+def _is_private(network: IPNetwork) -> bool:
+    return any(_is_inside(network, wide) for wide in PRIVATE_NETWORKS)
+
+
+def _is_catch_all(network: IPNetwork) -> bool:
+    """Recognise a default route, and the halves of one that some VPNs set: they make nothing "in use"."""
+    return any(_is_inside(private, network) and private != network for private in PRIVATE_NETWORKS)
+
+
+def _is_inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+    return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.overlaps(outer)
 
 
 def _reachable(routes: list[IPNetwork], has_ipv6: bool) -> tuple[IPNetwork, ...]:
