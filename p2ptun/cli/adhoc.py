@@ -128,7 +128,7 @@ def _stun_server(text: str) -> StunUri:
     """
     uri = parse_uri(text, key="--stun")
     if uri.scheme is not Scheme.STUN or uri.transport not in (None, Transport.UDP):
-        problem = f"{uri.host} is to be asked by UDP, for the address of a UDP socket"
+        problem = f"{uri} isn't asked over UDP, and only that shows the tunnel's socket from outside"
         raise ConfigError("", "--stun", problem, f"Write stun:{uri.host}")
     return uri
 
