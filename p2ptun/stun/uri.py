@@ -19,6 +19,7 @@ from p2ptun.types import IPAddress, Transport, unmapped
 
 DEFAULT_PORT: Final = 3478  # RFC 8489 section 8
 DEFAULT_SECURE_PORT: Final = 5349  # RFC 8489 section 8
+MAX_QUOTED: Final = 100  # characters of a bad URI that an error repeats: enough to find it, too few to flood a terminal
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?![0-9]+\Z)(.*)", re.DOTALL)
 _AUTHORITY: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?")
@@ -119,12 +120,13 @@ class _Parser:
         try:
             scheme = Scheme(match[1].lower())
         except ValueError:
-            self._fail(f"has the scheme {match[1]}:", "Use one of stun:, stuns:, turn: and turns:.")
+            self._fail(f"has the scheme {_quoted(match[1])}", "Use one of stun:, stuns:, turn: and turns:.")
         rest = match[2]
-        if rest.startswith("//"):
-            self._fail("has two slashes, which these URIs don't", f"Write {scheme.value}:{rest.lstrip('/')}.")
         if "@" in rest:
             self._fail("holds a user name", "Give user name and password by their own options, and only the host here.")
+        if rest.startswith("//"):
+            written = _quoted(f"{scheme.value}:{rest.lstrip('/')}")
+            self._fail("has two slashes, which these URIs don't", f"Write {written}.")
         authority, question, query = rest.partition("?")
         transport = self._parse_query(scheme, query) if question else None
         match = _AUTHORITY.fullmatch(authority)
@@ -137,7 +139,9 @@ class _Parser:
             self._fail(f"has a parameter, which {scheme.value}: doesn't take", "Leave out what follows the '?'.")
         name, _, value = query.partition("=")
         if name.lower() != "transport" or value.lower() not in ("udp", "tcp"):
-            self._fail(f"has the parameter {query!r}", "Write ?transport=udp or ?transport=tcp, or leave it out.")
+            self._fail(
+                f"has the parameter {_quoted(query)}", "Write ?transport=udp or ?transport=tcp, or leave it out."
+            )
         if not scheme.is_secure:
             return Transport(value.lower())
         if value.lower() == "udp":
@@ -148,28 +152,38 @@ class _Parser:
         if host.startswith("["):
             address = _parse_address(host[1:-1])
             if not isinstance(address, IPv6Address) or "%" in host:
-                self._fail(f"has {host}, which is no IPv6 address", "Write it like [2001:db8::1], without a zone.")
+                self._fail(
+                    f"has {_quoted(host)}, which is no IPv6 address", "Write it like [2001:db8::1], without a zone."
+                )
             return str(unmapped(address))
         if not host:
             self._fail("has no host", "Write the server's name or address after the scheme.")
         if _NUMERIC.fullmatch(host) and _parse_address(host) is None:
-            self._fail(f"has {host}, which is no IPv4 address", "Write four numbers up to 255 with dots between.")
+            self._fail(
+                f"has {_quoted(host)}, which is no IPv4 address", "Write four numbers up to 255 with dots between."
+            )
         if not _NAME.fullmatch(host) or len(host) > 254:
-            self._fail(f"has the host {host!r}, which is no DNS name", "Write letters, digits, hyphens and dots only.")
+            self._fail(
+                f"has the host {_quoted(host)}, which is no DNS name", "Write letters, digits, hyphens and dots only."
+            )
         return host.lower()
 
     def _parse_port(self, port: str | None) -> int | None:
         if port is None:
             return None
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535):
-            self._fail(f"has the port {port!r}", "Write a port from 1 to 65535, or leave it out.")
+            self._fail(f"has the port {_quoted(port)}", "Write a port from 1 to 65535, or leave it out.")
         return int(port)
 
     def _fail(self, problem: str, remedy: str) -> NoReturn:
-        # Who writes user:password@host gets neither shown, and nothing floods the terminal.
+        # Who writes user:password@host gets neither shown.
         _, at, host = self._text.rpartition("@")
         shown = f"...@{host}" if at else host
-        raise ConfigError(self._where, self._key, f"{shown[:100]!r} {problem}", remedy)
+        raise ConfigError(self._where, self._key, f"{_quoted(shown)} {problem}", remedy)
+
+
+def _quoted(text: str) -> str:
+    return repr(text[:MAX_QUOTED])
 
 
 def _parse_address(host: str) -> IPAddress | None:

@@ -21,4 +21,4 @@ def test_one_input(data: bytes) -> None:
 
 def _check_refusal(error: ConfigError) -> None:
     assert error.remedy
-    assert "\n" not in str(error)
+    assert "\n" not in str(error) + error.remedy

@@ -80,8 +80,8 @@ def test_schemes() -> None:
         ("example.org", "has no scheme", "stun:HOST"),
         ("stun.example.org:3478", "has no scheme", "stun:HOST"),
         ("[2001:db8::1]:3478", "has no scheme", "stun:HOST"),
-        ("http:example.org", "has the scheme http:", "Use one of stun:"),
-        ("stun://example.org:1", "has two slashes", "Write stun:example.org:1."),
+        ("http:example.org", "has the scheme 'http'", "Use one of stun:"),
+        ("stun://example.org:1", "has two slashes", "Write 'stun:example.org:1'."),
         ("turn:me:pass@example.org", "holds a user name", "their own options"),
         ("stun:example.org?transport=udp", "has a parameter, which stun: doesn't take", "Leave out"),
         ("stuns:example.org?", "has a parameter", "Leave out"),
@@ -96,6 +96,10 @@ def test_schemes() -> None:
         ("stun:[2001:db8::1]3478", "has a host that can't be read", "in brackets"),
         ("stun:[]", "which is no IPv6 address", "like [2001:db8::1]"),
         ("stun:[192.0.2.1]", "which is no IPv6 address", "like [2001:db8::1]"),
+        ("stun:[[:\n1]:3478", "which is no IPv6 address", "like [2001:db8::1]"),
+        ("stun:[" + "a" * 5000 + "]", "which is no IPv6 address", "like [2001:db8::1]"),
+        ("stun://a\nb", "has two slashes", "Write 'stun:a"),
+        ("turn:a?" + "b" * 5000, "has the parameter", "?transport=udp"),
         ("stun:[fe80::1%eth0]", "which is no IPv6 address", "without a zone"),
         ("stun:192.0.2.256", "which is no IPv4 address", "four numbers"),
         ("stun:1.2.3", "which is no IPv4 address", "four numbers"),
@@ -120,7 +124,9 @@ def test_bad_ones_say_why_and_what_to_do(text: str, problem: str, remedy: str) -
     assert problem in str(caught.value)
     assert str(caught.value).startswith("home.toml: ice.stun: ")
     assert remedy in caught.value.remedy
-    assert "\n" not in str(caught.value)
+    for said in (str(caught.value), caught.value.remedy):
+        assert "\n" not in said
+        assert len(said) < 300
 
 
 @given(st.text(max_size=60) | st.text(alphabet="stun:rs[]./?=0123456789abcdef%@- \n", max_size=60))
@@ -138,6 +144,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     [
         "turn:me:hush@example.org",
         "http://me:hush@example.org",
+        "turn://me:hush@example.org",
         "me:hush@example.org",
         "turn:me:hush/hush@hush@example.org",
         "turn:me:" + "hush" * 50 + "@example.org",
@@ -146,5 +153,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_passwords_are_not_shown(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_uri(text)
-    assert "hush" not in str(caught.value)
+    assert "hush" not in str(caught.value) + caught.value.remedy
     assert "example.org" in str(caught.value)
