@@ -35,7 +35,7 @@ def pair() -> tuple[Machine, Machine]:
 async def until(holds: Callable[[], bool], pause: float = 0.01) -> None:
     """Wait for something that nobody announces."""
     with trio.fail_after(max(20.0, 1000 * pause)):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 (bounded by a deadline)
             await trio.sleep(pause)
 
 
