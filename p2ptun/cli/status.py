@@ -59,10 +59,8 @@ def _peer_line(peer: PeerStatus) -> str:
     if peer.reason:
         parts.append(escape(printable(peer.reason)))
     if peer.path is not None:
-        where = peer.path.remote
-        host = f"[{where.address}]" if ":" in where.address else where.address
         kinds = f"{peer.path.local.type}/{peer.path.remote.type}"
-        parts.append(f"{peer.path.kind} {escape(host)}:{where.port} ({kinds})  {milliseconds(peer.path.rtt_ms)}")
+        parts.append(f"{peer.path.kind} {escape(str(peer.path.remote))} ({kinds})  {milliseconds(peer.path.rtt_ms)}")
     if peer.last_handshake_s is not None:
         parts.append(f"handshake {duration(peer.last_handshake_s)} ago")
     parts.append(f"tx {size(peer.tx_bytes)} rx {size(peer.rx_bytes)}")

@@ -109,12 +109,11 @@ class Story:
         self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(printable_lines(text))}")
 
     def _tell_path(self, event: PathEvent) -> None:
-        host = f"[{event.remote.address}]" if ":" in event.remote.address else event.remote.address
         kinds = f"{event.local.type}/{event.remote.type}"
         took = "" if event.setup_ms is None else f", set up in {event.setup_ms:.0f} ms"
         what = "path" if event.setup_ms is None else "connected"
         rtt = f", round trip {milliseconds(event.rtt_ms)}" if event.rtt_ms is not None else ""
-        self._tell(what, f"{event.kind} {host}:{event.remote.port} ({kinds}){rtt}{took}", style="bold green")
+        self._tell(what, f"{event.kind} {event.remote} ({kinds}){rtt}{took}", style="bold green")
         if event.setup_ms is not None and self._console.is_terminal:
             self._console.print("Ctrl-C closes the tunnel.", style="dim")
 

@@ -57,6 +57,11 @@ class PathEnd(msgspec.Struct, frozen=True):
     address: str
     port: int
 
+    def __str__(self) -> str:
+        """Write it as an `Endpoint` is written."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
 
 class PathEvent(Event, frozen=True, tag="path"):
     """Traffic takes this path from now on. `setup_ms` counts from the other side's description to the first key."""
