@@ -10,6 +10,7 @@ import click
 
 from p2ptun.cli.text import talk_console
 from p2ptun.errors import ConfigError
+from p2ptun.noise.handshake import PSK_SIZE
 from p2ptun.noise.keypair import KeyPair, decode_key, encode_key
 
 MAX_KEY_TEXT = 1024
@@ -35,7 +36,7 @@ def pubkey() -> None:
 @click.command()
 def genpsk() -> None:
     """Print a new pre-shared key, for `--psk-file` on both sides."""
-    _print_secret(encode_key(os.urandom(32)))
+    _print_secret(encode_key(os.urandom(PSK_SIZE)))
 
 
 def _print_secret(text: str) -> None:

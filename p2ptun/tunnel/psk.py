@@ -6,8 +6,8 @@ import hmac
 from enum import Enum
 
 from p2ptun.errors import LocalProtocolError
+from p2ptun.noise.handshake import PSK_SIZE
 
-PSK_SIZE = 32
 NO_PSK = bytes(PSK_SIZE)  # what WireGuard takes when there is none: the handshake is then as strong as plain IK
 
 

@@ -5,7 +5,8 @@ from itertools import combinations
 import pytest
 
 from p2ptun.errors import LocalProtocolError
-from p2ptun.tunnel.psk import NO_PSK, PSK_SIZE, PskSource, mix_psks
+from p2ptun.noise.handshake import PSK_SIZE
+from p2ptun.tunnel.psk import NO_PSK, PskSource, mix_psks
 
 
 def test_nothing_mixes_to_zeros() -> None:
