@@ -3,6 +3,8 @@
     python -m tests.fuzz.run stun_message                        # until it finds something or Ctrl-C
     python -m tests.fuzz.run stun_message -max_total_time=600 my-corpus/
 
+What it learns goes to the directory named on the command line, or is lost: the project's own seeds stay few and chosen.
+
 A target is a file `tests/fuzz/fuzz_NAME.py` (or any path) with `def test_one_input(data: bytes) -> None`, which raises
 when there is a bug. Seeds, if any, lie in `tests/vectors/NAME/`. Every other argument is libFuzzer's.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +55,8 @@ def main(arguments: list[str]) -> None:
     target = Path(name) if name.endswith(".py") else HERE / f"fuzz_{name}.py"
     with atheris.instrument_imports(include=["p2ptun"]):
         test_one_input = load(target)
-    corpus = [str(VECTORS / name_of(target))] if seeds(target) else []
+    corpus = [] if any(not argument.startswith("-") for argument in rest) else [tempfile.mkdtemp()]
+    corpus += [str(VECTORS / name_of(target))] if seeds(target) else []
     atheris.Setup([sys.argv[0], *rest, *corpus], test_one_input)
     atheris.Fuzz()
 
