@@ -46,6 +46,9 @@ TransactionId = NewType("TransactionId", bytes)
 HEADER_LENGTH: Final = 20
 TRANSACTION_ID_LENGTH: Final = 12
 LONGEST_BODY: Final = 0xFFFC  # the largest multiple of 4 that the length field holds
+MAX_ATTRIBUTES: Final = 32
+"""Attributes of a message that we read: the fullest that any RFC describes has half as many. Without a bound one datagram
+of empty attributes, from anybody, would cost as much time as thousands of packets."""
 
 _HEADER: Final = struct.Struct(">HH4s12s")
 _ATTRIBUTE: Final = struct.Struct(">HH")
@@ -171,7 +174,8 @@ def decode_message(data: bytes) -> Message:
     seal covers them (RFC 8489 14.5, 14.6). Unknown comprehension-optional attributes are ignored too.
 
     Raises:
-        MalformedPacket: not STUN, an unknown method, a cut or impossible attribute, a wrong or misplaced FINGERPRINT.
+        MalformedPacket: not STUN, an unknown method, a cut or impossible attribute or too many, a wrong or misplaced
+            FINGERPRINT.
     """
     if not is_stun(data):
         raise MalformedPacket("no STUN message")
@@ -214,7 +218,11 @@ def _unseal_untrusted(data: bytes) -> tuple[list[tuple[int, bytes]], tuple[Mac, 
 def _iterate_untrusted(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Give offset, number and value of each attribute. Padding may hold anything (RFC 8489 section 14)."""
     at = HEADER_LENGTH
+    left = MAX_ATTRIBUTES
     while at < len(data):
+        left -= 1
+        if left < 0:
+            raise MalformedPacket(f"more than {MAX_ATTRIBUTES} attributes")
         number, length = _ATTRIBUTE.unpack_from(data, at)  # the body is a multiple of 4, so a header always fits
         start, end = at + 4, at + 4 + length
         if end > len(data):

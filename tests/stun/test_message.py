@@ -38,6 +38,7 @@ from p2ptun.stun.integrity import (
 )
 from p2ptun.stun.message import (
     LONGEST_BODY,
+    MAX_ATTRIBUTES,
     Message,
     MessageClass,
     Method,
@@ -304,6 +305,14 @@ def test_an_attribute_that_reaches_beyond_the_end_is_cut() -> None:
     data = rebuilt(vectors.REQUEST, bytes.fromhex("8022000561626364"))
     with pytest.raises(MalformedPacket, match="0x8022 is cut"):
         decode_message(data)
+
+
+@pytest.mark.parametrize("number", [b"\x00\x25", b"\x7f\xfe", b"\xff\xfe"])  # known, required, optional
+def test_a_message_of_nothing_but_empty_attributes_is_malformed(number: bytes) -> None:
+    """Else one datagram of 64 kB, from anybody, keeps us busy for 26 ms."""
+    assert decode_message(rebuilt(vectors.REQUEST, (number + bytes(2)) * MAX_ATTRIBUTES))
+    with pytest.raises(MalformedPacket, match=f"more than {MAX_ATTRIBUTES}"):
+        decode_message(rebuilt(vectors.REQUEST, (number + bytes(2)) * (MAX_ATTRIBUTES + 1)))
 
 
 @pytest.mark.parametrize("seal", [MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256])
