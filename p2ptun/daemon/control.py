@@ -143,11 +143,14 @@ class ControlServer:
         if not stat.S_ISSOCK(self._path.stat().st_mode):
             raise DeviceError(f"{self._path} is in the way: it is no socket.", "Remove that file.")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)  # one whose queue of clients is full runs as well
             try:
                 probe.connect(str(self._path))
             except ConnectionRefusedError:
                 self._path.unlink()
                 return
+            except BlockingIOError:
+                pass
         raise DeviceError(
             f"A tunnel named {self._name} already runs here.",
             f"Choose another name with --name, or stop that one; `p2ptun status {self._name}` shows it.",
