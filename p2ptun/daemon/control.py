@@ -175,7 +175,7 @@ async def ask(name: str, verb: str) -> bytes:
         ) from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise DeviceError(f"No tunnel named {name} runs here.", "`p2ptun status` lists those that run.") from error
-    except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+    except (OSError, ValueError, RecursionError, trio.BrokenResourceError, trio.TooSlowError) as error:
         raise DeviceError(f"The tunnel {name} doesn't answer.", "Try again; if it stays so, restart it.") from error
 
 
