@@ -10,7 +10,7 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -90,7 +90,8 @@ class ControlServer:
     async def _serve_client(self, stream: trio.SocketStream) -> None:
         async with self._clients:
             with trio.move_on_after(CLIENT_TIMEOUT), suppress(trio.BrokenResourceError):
-                async for line in _lines(stream):
+                lines = _Lines(stream)
+                while (line := await lines.next()) is not None:
                     await stream.send_all(self._answer(line) + b"\n")
 
     def _answer(self, line: bytes) -> bytes:
@@ -182,25 +183,33 @@ async def ask(name: str, verb: str) -> bytes:
 async def _ask(path: Path, verb: str) -> bytes:
     async with await trio.open_unix_socket(str(path)) as stream:
         await stream.send_all(msgspec.json.encode(Request(verb)) + b"\n")
-        async for line in _lines(stream):
-            answer = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-            if "ok" in answer:
-                return bytes(answer["ok"])
-            problem = msgspec.json.decode(answer.get("error", b"{}"), type=Problem)
-            raise P2ptunError(problem.message, problem.remedy)
-    raise trio.BrokenResourceError
+        line = await _Lines(stream).next()
+    if line is None:
+        raise trio.BrokenResourceError
+    answer = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    if "ok" in answer:
+        return bytes(answer["ok"])
+    problem = msgspec.json.decode(answer.get("error", b"{}"), type=Problem)
+    raise P2ptunError(problem.message, problem.remedy)
 
 
-async def _lines(stream: trio.SocketStream) -> AsyncIterator[bytes]:
-    """Yield what comes, line by line; a line over `MAX_LINE` ends the connection."""
-    pending = bytearray()
-    async for chunk in stream:
-        pending += chunk
-        while (end := pending.find(b"\n")) >= 0:
-            yield bytes(pending[:end])
-            del pending[: end + 1]
-        if len(pending) > MAX_LINE:
-            return
+class _Lines:
+    """Reads a stream line by line."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._pending = bytearray()
+
+    async def next(self) -> bytes | None:
+        """Return the next line without its end; None at the end of the stream, and for a line over `MAX_LINE`."""
+        while (end := self._pending.find(b"\n")) < 0:
+            chunk = await self._stream.receive_some()
+            self._pending += chunk
+            if not chunk or len(self._pending) > MAX_LINE:
+                return None
+        line = bytes(self._pending[:end])
+        del self._pending[: end + 1]
+        return line
 
 
 def _problem(message: str, remedy: str) -> bytes:
