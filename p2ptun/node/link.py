@@ -10,6 +10,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.dataplane.allowed import AllowedIPs
 from p2ptun.dataplane.inbound import Inbound
 from p2ptun.dataplane.outbound import FRAMING, Outbound
+from p2ptun.node.drop import DropReason
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.config import SessionConfig
 from p2ptun.tunnel.control import CloseReason
@@ -33,6 +34,7 @@ class Identity:
         psk: 32 bytes as `mix_psks` makes them.
         algorithms: AEADs that we offer and accept, best first.
         rekey_interval: Seconds of use after which keys are renewed.
+        context: What both sides must have been told alike; without that no session comes about.
     """
 
     public_key: bytes
@@ -40,6 +42,7 @@ class Identity:
     psk: bytes = field(default=NO_PSK, repr=False)
     algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
     rekey_interval: float = 120.0
+    context: bytes = b""
 
 
 @dataclass(slots=True)
@@ -77,7 +80,9 @@ class Link:
         """
         self.name = name
         self.identity = identity
-        config = SessionConfig(static, identity.public_key, identity.psk, identity.algorithms, identity.rekey_interval)
+        config = SessionConfig(
+            static, identity.public_key, identity.psk, identity.algorithms, identity.rekey_interval, identity.context
+        )
         self.session = Session(config, random_bytes, lambda: indices.claim(self), indices.release)
         self.traffic = Traffic()
         self.overflow = 0
@@ -96,7 +101,7 @@ class Link:
             for reason, count in reasons.items():
                 counted[reason.value] += count
         if self.overflow:
-            counted["queue full"] += self.overflow
+            counted[DropReason.QUEUE_FULL.value] += self.overflow
         return counted
 
     @property

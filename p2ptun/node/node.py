@@ -9,6 +9,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.ice.event import SendError
 from p2ptun.node.demux import DatagramKind, classify
+from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.link import Identity, Link
 from p2ptun.node.peer import Flight, Peer, Remote
@@ -32,7 +33,7 @@ class Node:
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
-        self.drops: Counter[str] = Counter()
+        self.drops: Counter[DropReason] = Counter()
         self._random_bytes = random_bytes
         self.indices: IndexTable[Link] = IndexTable(random_bytes)
         self._peers: dict[str, Peer] = {}
@@ -126,7 +127,7 @@ class Node:
         for span, source in zip(datagrams.spans, sources, strict=True):
             start, end = span
             if start == end:
-                self.drops["empty"] += 1
+                self.drops[DropReason.EMPTY] += 1
             elif raw[start] == DATA:
                 peer = self._open(datagrams, span, packets, now)
                 if peer is not None:
@@ -180,7 +181,7 @@ class Node:
         link = self.indices.find(index)
         keypair = None if link is None else link.session.receiving(index)
         if link is None or keypair is None:
-            self.drops["unknown session"] += 1
+            self.drops[DropReason.UNKNOWN_SESSION] += 1
             return None
         if not link.open(datagrams, span, keypair, packets, now):
             return None
@@ -193,14 +194,14 @@ class Node:
             case DatagramKind.TUNNEL:
                 self._receive_handshake(data, source, local, now)
             case _:  # ChannelData comes from relays, and we ask none
-                self.drops["unknown datagram"] += 1
+                self.drops[DropReason.UNKNOWN_DATAGRAM] += 1
 
     def _receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Give a request to the peer whose user name it carries, anything else to whoever asked for it."""
         try:
             message = decode_message(data)
         except MalformedPacket:
-            self.drops["malformed stun"] += 1
+            self.drops[DropReason.MALFORMED_STUN] += 1
             return
         owners = self.peers
         if message.message_class is MessageClass.REQUEST:
@@ -220,4 +221,4 @@ class Node:
         for peer in owners:
             peer.receive_handshake(data, source, local, now)
         if not owners:
-            self.drops["handshake of nobody"] += 1
+            self.drops[DropReason.UNKNOWN_HANDSHAKE] += 1

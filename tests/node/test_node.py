@@ -10,6 +10,7 @@ import pytest
 from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
+from p2ptun.node.drop import DropReason
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Remote
 from p2ptun.stun.attribute import USERNAME
@@ -88,7 +89,7 @@ def test_each_peer_gets_its_own_packets_over_one_socket() -> None:
     assert one.received == [ip_packet(HUB, ONE, b"1"), ip_packet(HUB, ONE, b"3")]
     assert two.received == [ip_packet(HUB, TWO, b"2")]
     assert sorted(hub.received) == sorted([ip_packet(ONE, HUB, b"4"), ip_packet(TWO, HUB, b"5")])
-    assert hub.node.drops == {"no peer for the destination": 1}
+    assert hub.node.drops == {DropReason.NO_PEER: 1}
 
 
 def test_two_peers_in_one_burst_are_two_flights() -> None:
@@ -131,7 +132,12 @@ def test_a_batch_of_many_kinds_is_sorted_one_by_one() -> None:
     sources = [packet.source for packet in data] + [at(STRANGER)] * 6
     packets = hub.node.receive_datagrams(batch_of(datagrams), sources, at(SOCKET_A), net.now)
     assert [bytes(each) for each in packets] == [ip_packet(ONE, HUB, b"1"), ip_packet(TWO, HUB, b"2")]
-    assert hub.node.drops == {"unknown datagram": 2, "empty": 1, "unknown session": 1, "handshake of nobody": 2}
+    assert hub.node.drops == {
+        DropReason.UNKNOWN_DATAGRAM: 2,
+        DropReason.EMPTY: 1,
+        DropReason.UNKNOWN_SESSION: 1,
+        DropReason.UNKNOWN_HANDSHAKE: 2,
+    }
 
 
 # Strangers and liars
@@ -172,18 +178,18 @@ def test_a_check_reaches_the_peer_whose_user_it_names() -> None:
 @pytest.mark.parametrize(
     ("datagram", "reason"),
     [
-        (b"\xd4" + bytes(40), "unknown session"),
-        (b"\xd4\0\0", "unknown session"),
-        (b"\xd2" + bytes(80), "handshake of nobody"),
-        (b"\xd3" + bytes(59), "handshake of nobody"),
-        (b"\xd1" + bytes(200), "handshake of nobody"),
-        (b"\0\1\0\0junk", "malformed stun"),
-        (b"\x16\x03\x01dtls", "unknown datagram"),
-        (b"\x40\0\0\0", "unknown datagram"),
-        (b"", "empty"),
+        (b"\xd4" + bytes(40), DropReason.UNKNOWN_SESSION),
+        (b"\xd4\0\0", DropReason.UNKNOWN_SESSION),
+        (b"\xd2" + bytes(80), DropReason.UNKNOWN_HANDSHAKE),
+        (b"\xd3" + bytes(59), DropReason.UNKNOWN_HANDSHAKE),
+        (b"\xd1" + bytes(200), DropReason.UNKNOWN_HANDSHAKE),
+        (b"\0\1\0\0junk", DropReason.MALFORMED_STUN),
+        (b"\x16\x03\x01dtls", DropReason.UNKNOWN_DATAGRAM),
+        (b"\x40\0\0\0", DropReason.UNKNOWN_DATAGRAM),
+        (b"", DropReason.EMPTY),
     ],
 )
-def test_what_belongs_to_nobody_is_counted(datagram: bytes, reason: str) -> None:
+def test_what_belongs_to_nobody_is_counted(datagram: bytes, reason: DropReason) -> None:
     world = World().connect()
     world.network.log.clear()
     world.network.deliver(Transmit(datagram, at(STRANGER), at(SOCKET_A)))

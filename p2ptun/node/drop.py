@@ -1,0 +1,19 @@
+"""Why a node drops a datagram or packet before anybody else has looked at it. The words are shown by `status`."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DropReason(Enum):
+    """What was wrong, or missing."""
+
+    EMPTY = "empty"
+    UNKNOWN_DATAGRAM = "unknown datagram"
+    MALFORMED_STUN = "malformed stun"
+    UNKNOWN_HANDSHAKE = "handshake of nobody"
+    UNKNOWN_SESSION = "unknown session"
+    NO_PACKET = "no IP packet from the interface"
+    NO_PEER = "no peer for the destination"
+    NOT_CONNECTED = "not connected"
+    QUEUE_FULL = "queue full"
