@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.deadlines import Deadlines
-from p2ptun.errors import MalformedPacket
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
 from p2ptun.ice.scope import signalled
+from p2ptun.node.drop import DropReason
 from p2ptun.node.event import (
     REASONS,
     STATES,
@@ -32,12 +31,10 @@ from p2ptun.node.event import (
 )
 from p2ptun.node.link import Link
 from p2ptun.node.path import Path
-from p2ptun.signal.candidate import decode_candidate, encode_candidate
+from p2ptun.node.trickle import Trickle, read_candidates
 from p2ptun.tunnel.control import Candidates, CloseReason
 from p2ptun.tunnel.event import ControlReceived, PeerClosed, SessionEstablished, SessionFailed, SessionRekeyed
 from p2ptun.types import Endpoint, Transmit
-
-logger = logging.getLogger(__name__)
 
 RESPONDER_PATIENCE = 1.0
 """The controlling side initiates; when nothing came for so long, the other side does (both may, see `Session`)."""
@@ -92,7 +89,7 @@ class Peer:
         self.reason: FailureReason | None = None
         self._is_heard = False
         self._refused = 0
-        self._told: set[Candidate] = set()
+        self._trickle = Trickle()
         self._deadlines: Deadlines[Timer] = Deadlines()
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
         self._transmits: deque[Transmit] = deque()
@@ -106,7 +103,7 @@ class Peer:
         counted = Counter({reason.value: count for reason, count in self.agent.drops.items()})
         if self.link is not None:
             counted.update(self.link.drops)
-        counted["not connected"] = self._refused
+        counted[DropReason.NOT_CONNECTED.value] = self._refused
         return +counted
 
     @property
@@ -122,10 +119,8 @@ class Peer:
     # Commands
 
     def describe(self) -> tuple[Candidate, ...]:
-        """Return the local candidates for a description, and remember that the other side knows them."""
-        candidates = tuple(self.agent.local_candidates)
-        self._told.update(candidates)
-        return candidates
+        """Return the local candidates for a description, the best first; the other side counts as knowing them."""
+        return self._trickle.describe(self.agent.local_candidates)
 
     def connect(self, link: Link, remote: Remote, now: float) -> None:
         """Begin connectivity checks with the side that `remote` describes and `link` has the keys for."""
@@ -364,19 +359,11 @@ class Peer:
         """Send candidates that the other side hasn't been told through the tunnel."""
         if self.link is None or self.link.session.sending is None:
             return
-        news = [candidate for candidate in self.agent.local_candidates if candidate not in self._told]
-        if news:
-            packed = tuple(encode_candidate(candidate) for candidate in news)
-            self.link.session.send_control(Candidates(self.agent.local_credentials.generation, packed), now)
-            self._told.update(news)
+        for message in self._trickle.news(self.agent.local_candidates, self.agent.local_credentials.generation):
+            self.link.session.send_control(message, now)
 
     def _add_told_candidates(self, message: Candidates, now: float) -> None:
-        for packed in message.candidates:
-            try:
-                candidate = decode_candidate(packed)
-            except MalformedPacket as error:
-                logger.debug("a candidate told through the tunnel is malformed: %s", error)
-                continue
+        for candidate in read_candidates(message):
             self.agent.add_remote_candidate(candidate, now)
             self._events.append(RemoteCandidateFound(candidate))
 
