@@ -53,7 +53,7 @@ from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import Rendezvous
 from p2ptun.signal.address import bid
 from p2ptun.signal.blob import check_answer, check_offer, read_description
-from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description
+from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description, terms
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.psk import PskSource, mix_psks
 from p2ptun.types import IPInterface, IPNetwork
@@ -78,7 +78,10 @@ TUNNEL_POOL = ip_network("10.77.0.0/16")
 REMEDIES = {
     FailureReason.NO_PATH: "Give both sides a STUN server with --stun, and check that UDP isn't blocked.",
     FailureReason.CONSENT_EXPIRED: "Check the network on both sides, then start again with p2ptun share.",
-    FailureReason.HANDSHAKE_FAILED: "Use the same --psk-file on both sides, or none, and an --aead that both can run.",
+    FailureReason.HANDSHAKE_FAILED: (
+        "Use the same --psk-file on both sides, or none, and an --aead that both can run. "
+        "Or was a line changed on its way? Then start again, and carry the lines another way."
+    ),
 }
 
 
@@ -187,7 +190,7 @@ class AdhocTunnel:
         with trio.move_on_after(math.inf if self._options.timeout is None else self._options.timeout) as patience:
             offer, answer = await (self._share() if self._side is Side.SHARE else self._join())
             agreement = await self._configure(tun, offer, answer)
-            self._meet(agreement, answer if self._side is Side.SHARE else offer)
+            self._meet(agreement, offer, answer)
             driver.flush()
             nursery.start_soon(driver.carry)
             if self._side is Side.JOIN:
@@ -316,11 +319,17 @@ class AdhocTunnel:
             )
         return agreement
 
-    def _meet(self, agreement: Agreement, theirs: Description) -> None:
+    def _meet(self, agreement: Agreement, offer: Description, answer: Description) -> None:
         """Let the node connect to the other side."""
+        theirs = answer if self._side is Side.SHARE else offer
         psk = mix_psks({PskSource.CONFIGURED: self._options.psk} if self._options.psk else {})
         identity = Identity(
-            theirs.public_key, agreement.allowed_ips, psk, self._options.algorithms, self._options.rekey_interval
+            theirs.public_key,
+            agreement.allowed_ips,
+            psk,
+            self._options.algorithms,
+            self._options.rekey_interval,
+            terms(offer, answer),
         )
         now = trio.current_time()
         if self._side is Side.SHARE:

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from hashlib import blake2s
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 
 from p2ptun.errors import LocalProtocolError, MalformedPacket
@@ -138,6 +139,16 @@ def decode_description(data: bytes) -> Description:
         routes=tuple(_take_network(cursor) for _ in range(_take_count(cursor, MAX_ROUTES))),
         end_of_candidates=bool(flags & _END_OF_CANDIDATES),
     )
+
+
+def terms(offer: Description, answer: Description) -> bytes:
+    """Hash what offer and answer say, but for the candidates, of which more or others may follow.
+
+    The handshake takes it in. Whoever carries descriptions and changes one, though not its key, so gets no tunnel
+    instead of one with other addresses and routes than the two sides meant.
+    """
+    lasting = (encode_description(replace(each, candidates=(), end_of_candidates=False)) for each in (offer, answer))
+    return blake2s(b"".join(lasting), person=b"p2ptun-t").digest()
 
 
 def _sized(data: bytes, size: int) -> bytes:

@@ -47,8 +47,8 @@ HEADER_LENGTH: Final = 20
 TRANSACTION_ID_LENGTH: Final = 12
 LONGEST_BODY: Final = 0xFFFC  # the largest multiple of 4 that the length field holds
 MAX_ATTRIBUTES: Final = 32
-"""Attributes of a message that we read: the fullest that any RFC describes has half as many. Without a bound one datagram
-of empty attributes, from anybody, would cost as much time as thousands of packets."""
+"""Attributes of a message that we read: the fullest that any RFC describes has half as many. Without a bound one
+datagram of empty attributes, from anybody, would cost as much time as thousands of packets."""
 
 _HEADER: Final = struct.Struct(">HH4s12s")
 _ATTRIBUTE: Final = struct.Struct(">HH")

@@ -23,6 +23,7 @@ class SessionConfig:
         psk: 32 bytes as `mix_psks` makes them.
         algorithms: AEADs that we offer and accept, best first; by default what suits this machine.
         rekey_interval: seconds of use after which keys are renewed, one at least.
+        context: what both sides must have understood alike before; the handshake fails unless it is the same on both.
 
     Raises:
         LocalProtocolError: no algorithm, an interval under a second, or the peer is ourselves.
@@ -34,6 +35,7 @@ class SessionConfig:
     psk: bytes = field(default=NO_PSK, repr=False)
     algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
     rekey_interval: float = 120.0
+    context: bytes = b""
 
     def __post_init__(self) -> None:
         if not self.algorithms:

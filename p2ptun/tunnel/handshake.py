@@ -113,7 +113,7 @@ def _noise(config: SessionConfig, is_initiator: bool, random_bytes: RandomBytes)
     return HandshakeState(
         IK_PSK2,
         is_initiator,
-        PROLOGUE,
+        PROLOGUE + config.context,
         s=config.static,
         rs=config.remote_static,
         psks=[config.psk],

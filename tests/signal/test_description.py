@@ -21,6 +21,7 @@ from p2ptun.signal.description import (
     decode_description,
     draw_session_id,
     encode_description,
+    terms,
 )
 from tests.signal.sample import descriptions, make_candidate, make_description
 
@@ -160,3 +161,22 @@ def test_a_route_has_no_host_bits(prefix: bytes) -> None:
     with pytest.raises(MalformedPacket, match="host bits"):
         decode_description(data[:72] + b"\x01" + prefix)
     assert decode_description(data[:71] + b"\x01" + prefix + b"\x00").addresses
+
+
+def test_the_terms_are_all_that_the_two_descriptions_say_but_for_candidates() -> None:
+    offer, answer = make_description(Kind.OFFER), make_description(Kind.ANSWER, seed=2)
+    agreed = terms(offer, answer)
+    more = replace(offer, candidates=(make_candidate("192.0.2.1"),), end_of_candidates=True)
+    assert terms(decode_description(encode_description(more)), answer) == agreed
+    changes: list[dict[str, Any]] = [
+        {"session_id": bytes(8)},
+        {"credentials": Credentials.generate(Random(3).randbytes)},
+        {"public_key": bytes(32)},
+        {"addresses": (ip_interface("10.0.0.1/24"),)},
+        {"address_bids": 1},
+        {"routes": (ip_network("192.168.0.0/16"),)},
+        {"features": 1},
+    ]
+    for change in changes:
+        assert terms(replace(offer, **change), answer) != agreed, change
+        assert terms(offer, replace(answer, **change)) != agreed, change

@@ -70,6 +70,14 @@ def test_both_ends_make_the_same_keys(algorithm: Algorithm) -> None:
     assert mine.send_key.algorithm is algorithm
 
 
+def test_both_ends_must_have_been_told_the_same() -> None:
+    ours = InitiatorHandshake(config_of(LESSER, GREATER, context=b"terms"), ONE, b"", stream_of("i"))
+    assert answer(ours.body, config_of(GREATER, LESSER, context=b"terms"))
+    for other in (b"", b"other"):
+        with pytest.raises(AuthenticationFailed):
+            answer(ours.body, config_of(GREATER, LESSER, context=other))
+
+
 def opens(sender: Keypair, receiver: Keypair) -> bool:
     counter = sender.next_counter
     datagram = sender.seal(b"payload", FrameKind.BUNDLE)
