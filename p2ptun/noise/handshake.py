@@ -43,7 +43,7 @@ class HandshakeState:
     ) -> None:
         """Do Initialize.
 
-        Raises LocalProtocolError when `rs` or the preshared key doesn't fit the pattern.
+        Raises LocalProtocolError when `rs` or the pre-shared key doesn't fit the pattern.
         """
         self._pattern = pattern
         self._initiator = initiator
@@ -134,7 +134,7 @@ class HandshakeState:
         return self._symmetric.derive(label, size)
 
     def wipe(self) -> None:
-        """Zero the ephemeral key, the preshared keys and the chaining key. The static key pair is its owner's."""
+        """Zero the ephemeral key, the pre-shared keys and the chaining key. The static key pair is its owner's."""
         self._symmetric.wipe()
         self._psk[:] = bytes(len(self._psk))
         self._e.wipe()
@@ -144,7 +144,7 @@ class HandshakeState:
         if len(self.rs) != DH_SIZE and (self.rs or (self._initiator and pattern.responder_is_known)):
             raise LocalProtocolError(f"{pattern.name} takes a remote static key of {DH_SIZE} bytes")
         if psk_sizes != [PSK_SIZE] * pattern.psk_count:
-            raise LocalProtocolError(f"{pattern.name} takes {pattern.psk_count} preshared keys of {PSK_SIZE} bytes")
+            raise LocalProtocolError(f"{pattern.name} takes {pattern.psk_count} pre-shared keys of {PSK_SIZE} bytes")
 
     def _refuse_unfinished(self) -> None:
         if not self.is_finished:
@@ -191,7 +191,7 @@ class HandshakeState:
     def _mix_ephemeral(self, symmetric: SymmetricState, public: bytes) -> None:
         symmetric.mix_hash(public)
         if self._psk:
-            # Noise 9.2: with a preshared key the ephemeral one randomises every key that is derived.
+            # Noise 9.2: with a pre-shared key the ephemeral one randomises every key that is derived.
             symmetric.mix_key(public)
 
     def _mix_dh(self, token: Token, symmetric: SymmetricState) -> None:

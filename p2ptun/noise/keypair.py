@@ -46,7 +46,7 @@ class KeyPair:
 
 
 def encode_key(key: bytes) -> str:
-    """Write a public, private or preshared key as WireGuard does: 44 characters of base64."""
+    """Write a public, private or pre-shared key as WireGuard does: 44 characters of base64."""
     return base64.b64encode(key).decode("ascii")
 
 

@@ -36,7 +36,7 @@ class Pattern:
 
     @property
     def psk_count(self) -> int:
-        """How many preshared keys it mixes in."""
+        """How many pre-shared keys it mixes in."""
         return sum(message.count(Token.PSK) for message in self.messages)
 
 

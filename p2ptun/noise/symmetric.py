@@ -28,9 +28,11 @@ class CipherState:
         return twin
 
     def has_key(self) -> bool:
+        """Tell whether InitializeKey was done with a key, and no `wipe` since."""
         return bool(self.k)
 
     def set_nonce(self, nonce: int) -> None:
+        """Go on from `nonce` (Noise 5.1), as a transport with a counter of its own does."""
         self.n = nonce
 
     def encrypt_with_ad(self, associated: bytes | bytearray, plaintext: bytes) -> bytes:
@@ -90,24 +92,30 @@ class SymmetricState:
         return twin
 
     def has_key(self) -> bool:
+        """Tell whether what is sealed now is encrypted."""
         return self._cipher.has_key()
 
     def mix_key(self, material: bytes) -> None:
+        """Mix secret `material` into the chaining key, and take a cipher key out of it."""
         self.ck[:], key = hkdf(self.ck, material, 2)
         self._initialize_key(key)
 
     def mix_hash(self, data: bytes) -> None:
+        """Add what was sent or received to the transcript."""
         self.h = hash_of(self.h, data)
 
     def mix_key_and_hash(self, material: bytes) -> None:
+        """Mix a pre-shared key into the chaining key, the cipher key and the transcript (Noise 9.1)."""
         self.ck[:], mixed, key = hkdf(self.ck, material, 3)
         self.mix_hash(mixed)
         self._initialize_key(key)
 
     def get_handshake_hash(self) -> bytes:
+        """Return the hash of the transcript, which both sides share and anybody may know (Noise 11.2)."""
         return self.h
 
     def encrypt_and_hash(self, plaintext: bytes) -> bytes:
+        """Seal `plaintext`, bound to the transcript so far; without a key it stays as it is."""
         ciphertext = self._cipher.encrypt_with_ad(self.h, plaintext)
         self.mix_hash(ciphertext)
         return ciphertext

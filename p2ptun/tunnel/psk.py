@@ -1,4 +1,4 @@
-"""One preshared key for the handshake out of all that two peers share beside their static keys."""
+"""One pre-shared key for the handshake out of all that two peers share beside their static keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mix_psks(secrets: dict[PskSource, bytes]) -> bytes:
     if not secrets:
         return NO_PSK
     if not all(secrets.values()):
-        raise LocalProtocolError("a preshared secret is empty")
+        raise LocalProtocolError("a pre-shared secret is empty")
     material = b"".join(_frame(source, secrets[source]) for source in PskSource if source in secrets)
     extracted = hmac.digest(b"p2ptun/1 psk", material, "blake2s")
     return hmac.digest(extracted, b"p2ptun/1 psk\x01", "blake2s")

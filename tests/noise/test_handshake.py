@@ -196,10 +196,10 @@ def test_keys_of_low_order_are_refused(low: bytes) -> None:
         (True, "IKpsk2", {"rs": None}, "remote static key of 32 bytes"),
         (True, "IKpsk2", {"rs": bytes(31)}, "remote static key of 32 bytes"),
         (False, "IKpsk2", {"rs": bytes(33)}, "remote static key of 32 bytes"),
-        (True, "IKpsk2", {"psks": []}, "takes 1 preshared keys of 32 bytes"),
-        (True, "IKpsk2", {"psks": [bytes(31)]}, "takes 1 preshared keys of 32 bytes"),
-        (True, "IKpsk2", {"psks": [bytes(16), bytes(16)]}, "takes 1 preshared keys of 32 bytes"),
-        (True, "IK", {"psks": [bytes(32)]}, "takes 0 preshared keys of 32 bytes"),
+        (True, "IKpsk2", {"psks": []}, "takes 1 pre-shared keys of 32 bytes"),
+        (True, "IKpsk2", {"psks": [bytes(31)]}, "takes 1 pre-shared keys of 32 bytes"),
+        (True, "IKpsk2", {"psks": [bytes(16), bytes(16)]}, "takes 1 pre-shared keys of 32 bytes"),
+        (True, "IK", {"psks": [bytes(32)]}, "takes 0 pre-shared keys of 32 bytes"),
     ],
 )
 def test_wrong_keys_are_a_bug_of_the_caller(initiator: bool, name: str, changes: dict[str, Any], problem: str) -> None:
