@@ -15,12 +15,10 @@ from p2ptun.ice.event import SendError as PairError
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.udp import SendError, UdpSocket
 from p2ptun.node.event import NodeEvent
+from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Flight
 from p2ptun.types import Endpoint, Transmit
-
-BATCH_SIZE = 1 << 18  # bytes of one wake: 64 datagrams of the largest underlay MTU we meet, with room to spare
-
 
 _PAIR_ERRORS = {
     SendError.UNREACHABLE: PairError.UNREACHABLE,

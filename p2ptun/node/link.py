@@ -21,7 +21,10 @@ from p2ptun.tunnel.session import Session
 from p2ptun.types import IPNetwork, RandomBytes
 
 WAITING_SIZE = 1 << 16  # bytes of IP packets kept for a peer that isn't connected: a TCP handshake or two, a few pings
-FLIGHT_SIZE = (1 << 18) + 64 * 64  # bytes of sealed datagrams of one wake: as many as are read, and their overhead
+BATCH_SIZE = 1 << 18
+"""Bytes that an owner hands over at once, at most: 64 packets or datagrams of 4 KiB each, fewer of larger ones."""
+
+FLIGHT_SIZE = BATCH_SIZE + 64 * 64  # bytes of a sealed batch: what was read, and the overhead of each packet
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from p2ptun.ice.event import SendError
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
-from p2ptun.node.link import Identity, Link
+from p2ptun.node.link import BATCH_SIZE, Identity, Link
 from p2ptun.node.peer import Flight, Peer, Remote
 from p2ptun.node.routes import Routes
 from p2ptun.noise.keypair import KeyPair
@@ -21,7 +21,6 @@ from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.wire import MessageType, peek_index
 from p2ptun.types import Endpoint, RandomBytes, Transmit
 
-OPENED_SIZE = 1 << 18  # bytes of opened packets of one wake: never more than the datagrams that they came in
 DATA = MessageType.DATA.value
 
 
@@ -38,7 +37,7 @@ class Node:
         self.indices: IndexTable[Link] = IndexTable(random_bytes)
         self._peers: dict[str, Peer] = {}
         self.routes = Routes()
-        self._opened = Batch(OPENED_SIZE)
+        self._opened = Batch(BATCH_SIZE)  # never more than the datagrams that it came in
 
     # Getters
 

@@ -14,7 +14,7 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
 from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, PeerStateChanged
-from p2ptun.node.link import Identity
+from p2ptun.node.link import BATCH_SIZE, Identity
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Flight, Peer, Remote
 from p2ptun.noise.keypair import KeyPair
@@ -24,7 +24,6 @@ from p2ptun.types import Endpoint, IPNetwork, Transmit
 from .network import Network, at
 
 MTU = 1400
-BATCH = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def ip_packet(source: str, destination: str, payload: bytes = b"") -> bytes:
     return b"\x45\0" + size + bytes(4) + b"\x40\xfd\0\0" + here.packed + there.packed + payload
 
 
-def batch_of(packets: Iterable[bytes], size: int = BATCH) -> Batch:
+def batch_of(packets: Iterable[bytes], size: int = BATCH_SIZE) -> Batch:
     """Put packets into a batch."""
     batch = Batch(size)
     for packet in packets:
