@@ -1,0 +1,127 @@
+"""What the node says, as people, programs and the tunnel's own tasks get it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from p2ptun.daemon.event import CandidateEvent, ErrorEvent, Event, PathEvent, PeerEvent
+from p2ptun.daemon.narrator import Narrator
+from p2ptun.node.event import (
+    FailureReason,
+    GatheringCompleted,
+    LocalCandidateFound,
+    NodeEvent,
+    PathSelected,
+    PeerHeard,
+    PeerRekeyed,
+    PeerState,
+    PeerStateChanged,
+    RemoteCandidateFound,
+)
+from p2ptun.node.event import (
+    PeerEvent as NodePeerEvent,
+)
+from tests.daemon.test_event import LOCAL, PATH, REMOTE
+
+pytestmark = pytest.mark.trio
+
+
+class Listener:
+    """A narrator, and what it told."""
+
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+        self.narrator = Narrator(self.told.append)
+
+    def hear(self, *events: NodePeerEvent) -> list[Event]:
+        """Let the node say something; return what was told of it."""
+        before = len(self.told)
+        for event in events:
+            self.narrator.handle(NodeEvent("nas", event))
+        return self.told[before:]
+
+
+async def test_candidates_of_both_sides_are_told() -> None:
+    listener = Listener()
+    told = listener.hear(LocalCandidateFound(LOCAL), RemoteCandidateFound(REMOTE))
+    assert [each.side for each in told if isinstance(each, CandidateEvent)] == ["local", "remote"]
+    assert not listener.narrator.gathered.is_set()
+    assert listener.hear(GatheringCompleted()) == []
+    assert listener.narrator.gathered.is_set()
+
+
+async def test_a_path_is_told_once_there_is_a_session_over_it(autojump_clock: trio.testing.MockClock) -> None:
+    listener = Listener()
+    listener.narrator.mtu = 1400
+    listener.narrator.began_at = trio.current_time()
+    await trio.sleep(0.25)
+    assert listener.hear(PathSelected(PATH)) == []
+    assert not listener.narrator.connected.is_set()
+    peer, path = listener.hear(PeerStateChanged(PeerState.CONNECTED))
+    assert peer == PeerEvent("nas", "connected", None)
+    assert isinstance(path, PathEvent)
+    assert (path.setup_ms, path.mtu, path.kind) == (250.0, 1400, "direct")
+    assert listener.narrator.connected.is_set()
+    assert listener.hear(PathSelected(PATH)) == [], "the same path again is no news"
+
+
+@pytest.mark.parametrize("state", [PeerState.CONNECTED, PeerState.IDLE, PeerState.SUSPECT])
+async def test_any_state_with_a_session_is_connected(state: PeerState) -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH))
+    assert len(listener.hear(PeerStateChanged(state))) == 2
+    assert listener.narrator.connected.is_set()
+
+
+async def test_another_path_is_told_without_a_setup_time() -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    other = type(PATH)(PATH.base, REMOTE.endpoint, LOCAL, REMOTE, None)
+    [told] = listener.hear(PathSelected(other))
+    assert isinstance(told, PathEvent)
+    assert told.setup_ms is None
+
+
+async def test_the_clock_of_the_joining_side_starts_when_it_is_heard(autojump_clock: trio.testing.MockClock) -> None:
+    listener = Listener()
+    listener.hear(PeerHeard())
+    assert listener.narrator.began_at is None, "nobody has our description yet"
+    listener.narrator.described = True
+    await trio.sleep(100)
+    listener.hear(PeerHeard())
+    await trio.sleep(0.5)
+    listener.hear(PeerHeard(), PathSelected(PATH))
+    _, path = listener.hear(PeerStateChanged(PeerState.CONNECTED))
+    assert isinstance(path, PathEvent)
+    assert path.setup_ms == 500.0
+
+
+@pytest.mark.parametrize("reason", list(FailureReason))
+async def test_a_failure_ends_it_with_its_reason(reason: FailureReason) -> None:
+    listener = Listener()
+    assert listener.hear(PeerStateChanged(PeerState.FAILED, reason)) == [PeerEvent("nas", "failed", reason.value)]
+    assert listener.narrator.ended.is_set()
+    assert listener.narrator.reason is reason
+    assert not listener.narrator.connected.is_set()
+
+
+async def test_a_changed_address_makes_a_description_out_of_date_until_connected() -> None:
+    listener = Listener()
+    change = LocalCandidateFound(LOCAL, replaced=REMOTE)
+    assert len(listener.hear(change)) == 1, "nobody has the old one"
+    listener.narrator.described = True
+    candidate, note = listener.hear(change)
+    assert isinstance(candidate, CandidateEvent)
+    assert isinstance(note, ErrorEvent)
+    assert str(LOCAL.endpoint) in note.message
+    assert listener.narrator.changed.is_set()
+    listener.narrator.changed = trio.Event()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    assert len(listener.hear(change)) == 1, "it goes through the tunnel now"
+    assert not listener.narrator.changed.is_set()
+
+
+async def test_new_keys_are_no_news() -> None:
+    assert Listener().hear(PeerRekeyed()) == []
