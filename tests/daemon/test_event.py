@@ -95,9 +95,13 @@ def test_a_line_stays_one_whatever_a_text_holds() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    document = json.loads(
-        encode_event(path_event("nas", Path(PATH.base, PATH.destination, LOCAL, REMOTE, None), 1, None))
-    )
+    unmeasured = path_event("nas", Path(PATH.base, PATH.destination, LOCAL, REMOTE, None), 1, None)
+    document = json.loads(encode_event(unmeasured))
     assert document["rtt_ms"] is document["setup_ms"] is None
     assert milliseconds(None) is None
     assert milliseconds(0.0123456) == 12.346
+
+
+def test_an_end_reads_as_an_endpoint() -> None:
+    path = path_event("nas", PATH, 1, None)
+    assert [str(path.local), str(path.remote)] == ["203.0.113.7:41641", "[2001:db8::1]:6"]

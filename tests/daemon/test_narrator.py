@@ -55,6 +55,7 @@ async def test_candidates_of_both_sides_are_told() -> None:
 async def test_a_path_is_told_once_there_is_a_session_over_it(autojump_clock: trio.testing.MockClock) -> None:
     listener = Listener()
     listener.narrator.mtu = 1400
+    await trio.sleep(1)
     listener.narrator.began_at = trio.current_time()
     await trio.sleep(0.25)
     assert listener.hear(PathSelected(PATH)) == []

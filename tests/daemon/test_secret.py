@@ -34,10 +34,10 @@ def test_a_file_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> N
     assert caught.value.remedy == f"Run: chmod 600 {path}"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", TEXT[:-1].encode(), TEXT.encode() * 2, b"\xff\xfe\x00", b"A" * 100_000, TEXT[4:].encode()],
-)
+BAD = [b"", b"hello", TEXT[:-1].encode(), TEXT.encode() * 2, b"\xff\xfe\x00", b"A" * 100_000, TEXT[4:].encode()]
+
+
+@pytest.mark.parametrize("content", BAD)
 def test_what_is_no_key_is_refused_without_being_shown(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ConfigError, match="psk") as caught:
         read_secret(write(tmp_path / "psk", content), "--psk-file")
