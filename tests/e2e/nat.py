@@ -49,7 +49,7 @@ table inet firewall {
     type filter hook input priority filter; policy drop;
     ct state established,related accept
     iifname { "lo", "lan" } accept
-    meta l4proto { icmp, ipv6-icmp } accept
+    meta l4proto { 1, 58 } accept  # ICMP and ICMPv6, by number: a small machine has no /etc/protocols
   }
 }
 """
