@@ -86,6 +86,14 @@ def main() -> None:
         print_error(error)
         code = exit_code(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.FAILED
+    _settle_stdout()
     sys.exit(int(code or ExitCode.OK))
+
+
+def _settle_stdout() -> None:
+    """Write what is left; when nobody takes it, spare the interpreter from finding that out once more at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
