@@ -27,7 +27,7 @@ def pubkey() -> None:
     """Read a private key from stdin and print its public key."""
     if sys.stdin.isatty():
         talk_console().print("Paste the private key, then press Enter:")
-    text = sys.stdin.readline(MAX_KEY_TEXT).strip()
+    text = sys.stdin.buffer.readline(MAX_KEY_TEXT).decode("ascii", "replace").strip()
     if not text:
         raise ConfigError("", "stdin", "there is no private key", "Pipe one in: p2ptun genkey | p2ptun pubkey")
     click.echo(encode_key(KeyPair.of_private(decode_key(text)).public))
