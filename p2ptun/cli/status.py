@@ -13,7 +13,7 @@ from rich.markup import escape
 from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.control import ask, running_tunnels
 from p2ptun.daemon.status import PeerStatus, Status
-from p2ptun.errors import DeviceError
+from p2ptun.errors import DeviceError, PrivilegeError
 from p2ptun.signal.text import printable
 
 STATE_STYLES = {"connected": "green", "idle": "green", "connecting": "yellow", "suspect": "yellow", "failed": "red"}
@@ -28,7 +28,7 @@ def status(name: str | None, as_json: bool) -> int:
     if as_json:
         for document in documents:
             click.echo(json.dumps(json.loads(document), indent=2) if len(documents) == 1 else document.decode())
-        return 0
+        return 0 if documents else 1
     if not documents:
         talk_console().print("No tunnel runs here. Start one: p2ptun share")
         return 1
@@ -68,13 +68,21 @@ def _peer_line(peer: PeerStatus) -> str:
 
 
 async def _ask_all(name: str | None) -> list[bytes]:
-    """Ask one tunnel, or all that run; those whose process is gone are passed over when none was named."""
+    """Ask one tunnel, or all that run; those whose process is gone are passed over when none was named.
+
+    Raises:
+        PrivilegeError: If there are some, but none that this user may ask.
+    """
     if name is not None:
         return [await ask(name, "status")]
-    documents = []
+    documents, refusal = [], None
     for running in running_tunnels():
         try:
             documents.append(await ask(running, "status"))
+        except PrivilegeError as error:
+            refusal = error
         except DeviceError as error:
             talk_console().print(f"[dim]{escape(running)}: {escape(str(error))}[/]")
+    if refusal is not None and not documents:
+        raise refusal
     return documents
