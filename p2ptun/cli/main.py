@@ -23,6 +23,9 @@ VERBS = {
 }
 
 
+HIGHEST_STANDARD_DESCRIPTOR = 2
+
+
 class ExitCode(IntEnum):
     """What the shell is told."""
 
@@ -76,6 +79,7 @@ def exit_code(error: P2ptunError) -> ExitCode:
 def main() -> None:
     """Run `p2ptun` as the shell called it and exit."""
     try:
+        _claim_standard_descriptors()
         code = cli.main(prog_name="p2ptun", standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -91,8 +95,25 @@ def main() -> None:
     sys.exit(int(code or ExitCode.OK))
 
 
+def _claim_standard_descriptors() -> None:
+    """Give closed ones of the descriptors 0 to 2 to /dev/null: else the next socket would be our stdout.
+
+    Raises:
+        P2ptunError: If stdout is closed, for what was asked for would be lost.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= HIGHEST_STANDARD_DESCRIPTOR:
+        pass
+    os.close(descriptor)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 (open to the end, as any stderr)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 (likewise)
+    if sys.stdout is None:
+        raise P2ptunError("Standard output is closed.", "Leave it open, or send it to a file.")
+
+
 def _settle_stdout() -> None:
     """Write what is left; when nobody takes it, spare the interpreter from finding that out once more at its exit."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
