@@ -56,6 +56,7 @@ from p2ptun.signal.blob import check_answer, check_offer, read_description
 from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description, terms
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.psk import PskSource, mix_psks
+from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import IPInterface, IPNetwork
 
 PEER = "peer"
@@ -67,10 +68,10 @@ GATHERING_PATIENCE = 1.0
 CARRYING_PATIENCE = 24 * 3600.0
 """How long the joining side goes on checking while a person carries its answer over."""
 
-PROGRESS_INTERVAL = 0.1
+PROGRESS_INTERVAL = 0.1  # seconds: what an eye takes for at once
 NO_REFLEXIVE = "no-reflexive-address"
 DEFAULT_MTU = 1400
-"""What fits 1500 bytes whichever path is taken: 40 of IPv6, 8 of UDP and 52 of our own at most, see `tunnel.wire`."""
+"""What fits 1500 bytes whichever path is taken, with 40 of IPv6, 8 of UDP and 46 of our own at most (`tunnel.wire`)."""
 
 TUNNEL_POOL = ip_network("10.77.0.0/16")
 """Where agreed addresses come from: an address in there is a tunnel's, never one to send datagrams to."""
@@ -112,7 +113,7 @@ class AdhocOptions:
     psk: bytes | None = field(default=None, repr=False)
     mtu: int | None = None
     algorithms: tuple[Algorithm, ...] = ()
-    rekey_interval: float = 120.0
+    rekey_interval: float = REKEY_INTERVAL
     timeout: float | None = None
     is_interactive: bool = False
 

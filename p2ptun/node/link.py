@@ -18,6 +18,7 @@ from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.keypair import Keypair
 from p2ptun.tunnel.psk import NO_PSK
 from p2ptun.tunnel.session import Session
+from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import IPNetwork, RandomBytes
 
 WAITING_SIZE = 1 << 16  # bytes of IP packets kept for a peer that isn't connected: a TCP handshake or two, a few pings
@@ -44,7 +45,7 @@ class Identity:
     allowed_ips: tuple[IPNetwork, ...]
     psk: bytes = field(default=NO_PSK, repr=False)
     algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
-    rekey_interval: float = 120.0
+    rekey_interval: float = REKEY_INTERVAL
     context: bytes = b""
 
 

@@ -9,6 +9,7 @@ from p2ptun.errors import LocalProtocolError
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.noise.primitive import diffie_hellman
 from p2ptun.tunnel.psk import NO_PSK
+from p2ptun.tunnel.timing import REKEY_INTERVAL
 
 MIN_REKEY_INTERVAL = 1.0  # we keep the keys of two rekeys ago: what is on its way still opens after as many seconds
 
@@ -34,7 +35,7 @@ class SessionConfig:
     remote_static: bytes
     psk: bytes = field(default=NO_PSK, repr=False)
     algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
-    rekey_interval: float = 120.0
+    rekey_interval: float = REKEY_INTERVAL
     context: bytes = b""
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REKEY_INTERVAL = 120.0  # seconds of use, as in WireGuard
 REKEY_AFTER_MESSAGES = 1 << 60
 REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13)
 
@@ -35,7 +36,7 @@ class Timing:
     before the old keys may no longer be used, so that a lost handshake message never loses data.
     """
 
-    rekey_interval: float = 120.0
+    rekey_interval: float = REKEY_INTERVAL
 
     @property
     def margin(self) -> float:
