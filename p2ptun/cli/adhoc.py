@@ -19,6 +19,8 @@ from p2ptun.daemon.secret import read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
+from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
+from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import Transport
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -44,8 +46,8 @@ OPTIONS = [
     click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
     click.option("--aead", type=click.Choice(["auto", *(each.value for each in Algorithm)]), default="auto",
                  show_default=True, help="Cipher to offer."),
-    click.option("--rekey-interval", metavar="S", type=click.FloatRange(1, 86400), default=120.0, show_default=True,
-                 help="Change keys after so many seconds of use."),
+    click.option("--rekey-interval", metavar="S", type=click.FloatRange(MIN_REKEY_INTERVAL, 86400),
+                 default=REKEY_INTERVAL, show_default=True, help="Change keys after so many seconds of use."),
     click.option("--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
                  help="Give up when not connected after so many seconds.  [default: wait]"),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on stdout."),
