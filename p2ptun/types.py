@@ -63,7 +63,10 @@ class Transmit:
 
 
 class Machine(Protocol[EventT_co]):
-    """The five doors of every protocol object.
+    """The five doors of a protocol object.
+
+    The ICE agent has just these. One that knows no addresses takes and gives bytes (`tunnel.session`); one on the hot
+    path has doors for batches besides (`node.node`).
 
     It is driven by three things only: commands of its owner, datagrams, and time. After any of them the owner takes
     everything from `next_transmit`, then from `next_event`, until they return None, and then reads `next_timeout`.

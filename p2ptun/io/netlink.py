@@ -117,7 +117,7 @@ def existing_networks() -> list[IPNetwork]:
 def lookup_route(destination: IPAddress) -> RouteLookup | None:
     """Ask the kernel which way a packet to `destination` goes; None when there is no way.
 
-    ICE refuses servers and remote candidates that are reached through a tunnel (`is_tunnel`).
+    Where it leads through a tunnel (`is_tunnel`), it is no way for the datagrams of another tunnel.
 
     Raises DeviceError.
     """
