@@ -127,8 +127,7 @@ class Peer:
         self.link = link
         self.agent.set_remote_credentials(remote.credentials, now)
         for candidate in remote.candidates:
-            self.agent.add_remote_candidate(candidate, now)
-            self._events.append(RemoteCandidateFound(candidate))
+            self._add_remote_candidate(candidate, now)
         self._drain(now)
 
     def end_of_candidates(self, now: float) -> None:
@@ -364,7 +363,13 @@ class Peer:
 
     def _add_told_candidates(self, message: Candidates, now: float) -> None:
         for candidate in read_candidates(message):
-            self.agent.add_remote_candidate(candidate, now)
+            self._add_remote_candidate(candidate, now)
+
+    def _add_remote_candidate(self, candidate: Candidate, now: float) -> None:
+        """Take in what the other side tells; what the agent knew or refused is no news, however often it is told."""
+        before = self.agent.remote_candidates
+        self.agent.add_remote_candidate(candidate, now)
+        if self.agent.remote_candidates != before:
             self._events.append(RemoteCandidateFound(candidate))
 
     def _enter(self, state: PeerState) -> None:

@@ -125,6 +125,18 @@ def test_a_new_public_address_is_told_as_a_replacement() -> None:
     assert changed[0].candidate.endpoint in told, "what the description lacked came through the tunnel"
 
 
+def test_a_flood_of_candidates_is_told_no_further_than_it_is_believed() -> None:
+    """Else a peer could fill the log of whoever keeps the `--json` events."""
+    world = World().connect().settle()
+    draw = random.Random(1).randbytes
+    for _ in range(100):
+        tell(world, *(b"\0\xcb\0\x71" + draw(5) for _ in range(32)))  # hosts in 203.0.113.0/24
+    found = [event for event in world.bob.events("alice") if isinstance(event, RemoteCandidateFound)]
+    assert 2 < len(found) <= world.bob.config.max_candidates
+    packets, _ = world.talk(3)
+    assert world.bob.received == packets, world.describe()
+
+
 def test_malformed_candidates_from_the_tunnel_are_passed_over() -> None:
     world = World().connect().settle()
     good = encode_candidate(world.to_bob.agent.local_candidates[0])
