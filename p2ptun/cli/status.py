@@ -9,6 +9,7 @@ import msgspec
 import trio
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.control import ask, running_tunnels
@@ -42,20 +43,30 @@ def render(status: Status) -> None:
     console = Console(highlight=False, soft_wrap=True)
     here = status.interface
     addresses = " ".join(address.split("/")[0] for address in here.addresses) or "no address yet"
-    console.print(
-        f"[bold]{here.name}[/]  {addresses} (this machine)  up {duration(here.uptime_s)}"
-        f"  key {here.public_key[:4]}...=  mtu {here.mtu}"
-    )
+    parts = [f"[bold]{here.name}[/]", f"{addresses} (this machine)", f"up {duration(here.uptime_s)}"]
+    _print_line(console, [*parts, f"key {here.public_key[:4]}...=", f"mtu {here.mtu}"])
     for peer in status.peers:
-        console.print(f"  {_peer_line(peer)}")
+        _print_line(console, _peer_parts(peer), "  ")
     for health in status.health:
         console.print(f"  [yellow]{escape(printable(health.message))}[/]  {escape(printable(health.remedy))}")
 
 
-def _peer_line(peer: PeerStatus) -> str:
+def _print_line(console: Console, parts: list[str], indent: str = "") -> None:
+    """Print parts as one line; on a terminal that is too narrow for it, break it between parts."""
+    line = indent + parts[0]
+    for part in parts[1:]:
+        if console.is_terminal and Text.from_markup(f"{line}  {part}").cell_len > console.width:
+            console.print(line)
+            line = f"{indent}    {part}"
+        else:
+            line += f"  {part}"
+    console.print(line)
+
+
+def _peer_parts(peer: PeerStatus) -> list[str]:
     address = peer.allowed_ips[0].split("/")[0] if peer.allowed_ips else "no address yet"
     style = STATE_STYLES.get(peer.state, "white")
-    parts = [f"{address}  {escape(printable(peer.name))}  [{style}]{peer.state}[/]"]
+    parts = [address, escape(printable(peer.name)), f"[{style}]{peer.state}[/]"]
     if peer.reason:
         parts.append(escape(printable(peer.reason)))
     if peer.path is not None:
@@ -64,7 +75,7 @@ def _peer_line(peer: PeerStatus) -> str:
     if peer.last_handshake_s is not None:
         parts.append(f"handshake {duration(peer.last_handshake_s)} ago")
     parts.append(f"tx {size(peer.tx_bytes)} rx {size(peer.rx_bytes)}")
-    return "  ".join(parts)
+    return parts
 
 
 async def _ask_all(name: str | None) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Protocol
 
 from rich.console import Console
@@ -26,15 +27,17 @@ from p2ptun.rendezvous.paste import print_line
 from p2ptun.signal.text import printable
 
 OFFER_ADVICE = (
-    "Give that line to the other side, where it goes to [bold]p2ptun join[/]. Whoever can change it on its way\n"
-    "can pose as the other side: send it over a channel you trust, or use --psk-file on both sides."
+    "Give that line to the other side, where it goes to [bold]p2ptun join[/].\n"
+    "Whoever can change it on its way can pose as the other side: send it\n"
+    "over a channel you trust, or use --psk-file on both sides."
 )
 ANSWER_ADVICE = "Give that line back to the side that shared; it is waiting for it."
 QUESTIONS = {
-    "offer": "Paste here the line that the other side's [bold]p2ptun share[/] printed, then press Enter:",
+    "offer": "Paste here the line that the other side printed, then press Enter:",
     "answer": "Then paste here the line that it prints, and press Enter:",
 }
 STORY_WIDTH = 11
+MIN_ROOM = 30  # columns: in a narrower window the terminal may break lines as it likes
 
 
 class View(Protocol):
@@ -85,14 +88,15 @@ class Story:
             case PeerEvent():
                 self._tell_peer(event)
             case InterfaceEvent():
-                there = " ".join(address.split("/")[0] for address in event.peer_addresses)
-                self._tell(event.name, f"{', '.join(event.addresses)}, mtu {event.mtu}; the other side is {there}")
+                there = ", ".join(address.split("/")[0] for address in event.peer_addresses)
+                here = f"{', '.join(event.addresses)}, mtu {event.mtu}"
+                self._tell(event.name, f"{here}\nother side: {there}")
             case ClosedEvent():
                 carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
                 self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
             case ErrorEvent():
                 what, style = ("failed", "bold red") if self._state == "failed" else ("note", "yellow")
-                self._tell(what, f"{event.message}\n{' ' * STORY_WIDTH} {event.remedy}", style)
+                self._tell(what, f"{event.message}\n{event.remedy}", style)
 
     def show_blob(self, line: str) -> None:
         """Print a blob to stdout, and on stderr what to do with it."""
@@ -106,14 +110,24 @@ class Story:
 
     def _tell(self, what: str, text: str, style: str = "bold") -> None:
         self._stop_spinner()
-        self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(printable_lines(text))}")
+        lines = f"\n{' ' * STORY_WIDTH} ".join(self._fold(printable(line)) for line in text.split("\n"))
+        self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(lines)}")
+
+    def _fold(self, line: str) -> str:
+        """Break a line where a terminal would, but between words and under its beginning."""
+        if not self._console.is_terminal:
+            return line
+        room = max(MIN_ROOM, self._console.width - STORY_WIDTH - 1)
+        folded = wrap(line, room, break_long_words=False, break_on_hyphens=False)
+        return f"\n{' ' * STORY_WIDTH} ".join(folded)
 
     def _tell_path(self, event: PathEvent) -> None:
         kinds = f"{event.local.type}/{event.remote.type}"
-        took = "" if event.setup_ms is None else f", set up in {event.setup_ms:.0f} ms"
         what = "path" if event.setup_ms is None else "connected"
-        rtt = f", round trip {milliseconds(event.rtt_ms)}" if event.rtt_ms is not None else ""
-        self._tell(what, f"{event.kind} {event.remote} ({kinds}){rtt}{took}", style="bold green")
+        times = [] if event.setup_ms is None else [f"set up in {event.setup_ms:.0f} ms"]
+        times += [] if event.rtt_ms is None else [f"round trip {milliseconds(event.rtt_ms)}"]
+        lines = [f"{event.kind} {event.remote} ({kinds})", ", ".join(times)]
+        self._tell(what, "\n".join(filter(None, lines)), style="bold green")
         if event.setup_ms is not None and self._console.is_terminal:
             self._console.print("Ctrl-C closes the tunnel.", style="dim")
 
@@ -143,12 +157,7 @@ class Story:
             self._spinner = None
 
 
-def printable_lines(text: str) -> str:
-    """Strip each line of what a terminal would obey."""
-    return "\n".join(printable(line) for line in text.split("\n"))
-
-
 def _gathered(event: GatheredEvent) -> str:
-    seen = f", seen from outside as {', '.join(event.reflexive)}" if event.reflexive else ""
+    seen = f"\nseen from outside as {', '.join(event.reflexive)}" if event.reflexive else ""
     plural = "address" if event.hosts == 1 else "addresses"
     return f"{event.hosts} {plural} of this machine{seen}"
