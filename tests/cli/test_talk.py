@@ -1,0 +1,159 @@
+"""The story of a tunnel, event by event: on a terminal, in a log, and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from p2ptun.cli import talk
+from p2ptun.cli.talk import ANSWER_ADVICE, QUESTIONS, JsonView, Story
+from p2ptun.daemon.event import (
+    CandidateEvent,
+    ClosedEvent,
+    ErrorEvent,
+    Event,
+    GatheredEvent,
+    InterfaceEvent,
+    PathEnd,
+    PathEvent,
+    PeerEvent,
+    ProgressEvent,
+    WaitingEvent,
+)
+from p2ptun.node.event import FailureReason
+
+EVIL = "a\x1b]0;pwned\x07b\u202ec[bold]d[/]"
+HOST, SEEN = PathEnd("host", "udp", "10.0.0.2", 1), PathEnd("srflx", "udp", "2001:db8::7", 41641)
+FIRST = PathEvent("peer", "direct", HOST, SEEN, 4.1, 1400, 312.4)
+LATER = PathEvent("peer", "relay", HOST, HOST, None, 1400, None)
+
+
+class Told:
+    """A story and the screen it is told on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+        self.screen = io.StringIO()
+        console = Console(file=self.screen, force_terminal=terminal, highlight=False, soft_wrap=True, width=200)
+        monkeypatch.setattr(talk, "talk_console", lambda: console)
+        self.story = Story(ANSWER_ADVICE)
+
+    def tell(self, *events: Event) -> str:
+        """Show events and return what they added to the screen."""
+        before = len(self.screen.getvalue())
+        for event in events:
+            self.story.show(event)
+        return self.screen.getvalue()[before:]
+
+
+def is_spinning(told: Told) -> bool:
+    return told.story._spinner is not None
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    return Told(monkeypatch, terminal=False)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (GatheredEvent(1, []), "gathered 1 address of this machine"),
+        (
+            GatheredEvent(2, ["203.0.113.7:1"]),
+            "gathered 2 addresses of this machine | seen from outside as 203.0.113.7:1",
+        ),
+        (
+            InterfaceEvent("p2ptun0", ["10.77.0.1/31"], 1400, ["10.77.0.2/31", "fd::2/127"]),
+            "p2ptun0 10.77.0.1/31, mtu 1400 | other side | 10.77.0.2 | fd::2",
+        ),
+        (FIRST, "connected | direct [2001:db8::7]:41641 (host/srflx) | 4.1 ms | 312 ms"),
+        (LATER, "path | relay 10.0.0.2:1 (host/host)"),
+        (ClosedEvent(61.0, 2048, 5), "closed after 1m 1s | sent 2.0 KiB, received 5 B"),
+        (ErrorEvent("It is so.", "Do this."), "note It is so. | Do this."),
+        (PeerEvent("peer", "connecting", None), ""),
+        (PeerEvent("peer", "connected", None), ""),
+        (PeerEvent("peer", "idle", None), ""),
+        (PeerEvent("peer", "failed", FailureReason.PEER_CLOSED.value), f"goodbye {FailureReason.PEER_CLOSED.value}"),
+        (CandidateEvent("local", "host", "udp", "10.0.0.1", 1), ""),
+        (ProgressEvent(1, 2), ""),
+    ],
+)
+def test_a_log_gets_plain_lines(told: Told, event: Event, line: str) -> None:
+    shown = told.tell(event)
+    assert "\x1b" not in shown
+    words = " ".join(shown.split())
+    assert [part for part in line.split(" | ") if part not in words] == []
+    assert bool(words) == bool(line)
+
+
+@pytest.mark.parametrize("kind", ["offer", "answer"])
+def test_a_question_is_asked_when_something_is_awaited(told: Told, kind: str) -> None:
+    assert told.tell(WaitingEvent(kind)).startswith(QUESTIONS[kind].split("[")[0][:20])
+
+
+def test_suspicion_and_recovery_are_told_in_pairs(told: Told) -> None:
+    assert told.tell(PeerEvent("peer", "suspect", None)).startswith("suspect ")
+    assert told.tell(PeerEvent("peer", "connected", None)).startswith("recovered ")
+    assert told.tell(PeerEvent("peer", "connected", None)) == ""
+
+
+def test_a_failure_is_told_once_with_its_remedy(told: Told) -> None:
+    shown = told.tell(PeerEvent("peer", "failed", "why"), ErrorEvent("Why.", "Remedy."))
+    assert shown.split() == ["failed", "Why.", "Remedy."]
+
+
+@pytest.mark.parametrize(
+    "event", [ErrorEvent(EVIL, EVIL), InterfaceEvent("p2ptun0", [EVIL], 1, [EVIL]), GatheredEvent(1, [EVIL])]
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_text_from_afar_commands_no_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool, event: Event) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = Told(monkeypatch, terminal).tell(event)
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert "\x1b]" not in shown
+    assert "[bold]d[/]" in shown
+
+
+def test_a_terminal_gets_colours_a_spinner_and_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    told = Told(monkeypatch, terminal=True)
+    told.tell(ProgressEvent(1, 9))
+    told.tell(ProgressEvent(2, 9))
+    assert is_spinning(told)
+    shown = told.tell(FIRST)
+    assert not is_spinning(told), "a line ends the spinner"
+    assert "\x1b[" in shown
+    assert "Ctrl-C closes the tunnel." in shown
+    told.tell(ProgressEvent(3, 9))
+    told.story.close()
+    told.story.close()
+    assert not is_spinning(told)
+    assert told.screen.getvalue().count("\x1b[?25h") >= 1, "the cursor is back"
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in Told(monkeypatch, terminal=True).tell(FIRST, ErrorEvent("a", "b"))
+
+
+def test_the_blob_alone_goes_to_stdout(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    told.tell(ProgressEvent(0, 1))
+    told.story.show_blob("p2ptun1-blob")
+    assert capsys.readouterr().out == "p2ptun1-blob\n"
+    assert told.screen.getvalue() == ANSWER_ADVICE + "\n"
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    view = JsonView()
+    view.show(FIRST)
+    view.show(ErrorEvent("a\nb", ""))
+    view.show_blob('{"event":"offer","blob":"x"}')
+    view.close()
+    captured = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in captured.out.splitlines()] == ["path", "error", "offer"]
+    assert captured.err == ""

@@ -1,0 +1,52 @@
+"""Numbers and times in the words of people; consoles that know when to be plain."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2ptun.cli.text import duration, milliseconds, size, talk_console
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (41.9, "41 s"),
+        (60, "1m 0s"),
+        (192, "3m 12s"),
+        (11520, "3h 12m"),
+        (86400, "1d 0h"),
+        (190800, "2d 5h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (13002342, "12.4 MiB"),
+        (1181116006, "1.1 GiB"),
+        (1 << 42, "4.0 TiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "? ms"), (4.1, "4.1 ms"), (0.05, "0.05 ms"), (38.4, "38 ms"), (1234.5, "1234 ms")]
+)
+def test_milliseconds(value: float | None, text: str) -> None:
+    assert milliseconds(value) == text
+
+
+def test_talk_goes_to_stderr_without_colour_when_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    talk_console().print("[bold red]x[/] " + "long " * 60)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "x " + "long " * 60 + "\n", "no colour, no wrapping"
