@@ -72,7 +72,7 @@ def test_both_ends_make_the_same_keys(algorithm: Algorithm) -> None:
 
 def test_both_ends_must_have_been_told_the_same() -> None:
     ours = InitiatorHandshake(config_of(LESSER, GREATER, context=b"terms"), ONE, b"", stream_of("i"))
-    assert answer(ours.body, config_of(GREATER, LESSER, context=b"terms"))
+    assert answer(ours.body, config_of(GREATER, LESSER, context=b"terms")).offer.index == ONE
     for other in (b"", b"other"):
         with pytest.raises(AuthenticationFailed):
             answer(ours.body, config_of(GREATER, LESSER, context=other))
