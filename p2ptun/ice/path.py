@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Consent, Liveness
 from p2ptun.ice.event import PairSelected
@@ -42,6 +43,8 @@ class Path:
 
     def select(self, pair: CandidatePair | None, now: float) -> PairSelected | None:
         """Let `pair`, which is valid, carry data; give the event when that is news."""
+        if self._holds_against(pair):
+            pair = self._pair
         if pair is not self._pair:
             self._pair = pair
             self._consent = self._watch_over(pair, now) if pair else None
@@ -100,6 +103,16 @@ class Path:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         return self._consent.next_timeout() if self._consent else None
+
+    def _holds_against(self, pair: CandidatePair | None) -> bool:
+        """Tell whether the path stays as it is, though `pair` claims to be better.
+
+        Whoever has read our password on its way may nominate from any address, with any priority. So a nominated pair
+        that works yields only to remote candidates that the peer has told; one that is suspect yields to any.
+        """
+        if self._pair is None or pair is None or pair.remote.type is not CandidateType.PEER_REFLEXIVE:
+            return False
+        return self._pair.is_nominated and self.liveness in (Liveness.ALIVE, Liveness.IDLE)
 
     def _watch_over(self, pair: CandidatePair, now: float) -> Consent:
         confirmed_at = now if pair.confirmed_at is None else pair.confirmed_at

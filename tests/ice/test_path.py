@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Liveness
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
@@ -101,3 +102,34 @@ def test_idle_path_asks_when_told_to() -> None:
     path.request_consent(START + 31)
     assert path.take_checks([some], START + 31) == [some]
     assert path.next_timeout() is not None
+
+
+def learnt(nominated: bool = True) -> CandidatePair:
+    """Make a valid pair whose remote candidate nobody told, of the highest priority there is."""
+    some = valid(2)
+    some.remote = replace(some.remote, type=CandidateType.PEER_REFLEXIVE, priority=2**31 - 1)
+    some.valid = ValidPair(some.local, nominated)
+    return some
+
+
+def test_a_path_that_works_yields_to_no_address_that_nobody_told() -> None:
+    """Who has read the password on its way may nominate from anywhere: traffic doesn't go there."""
+    path, good, evil = make(), valid(), learnt()
+    good.valid = ValidPair(good.local, nominated=True)
+    path.select(good, START)
+    assert path.select(evil, START) is None
+    assert path.pair is good
+    told = valid(3)
+    assert path.select(told, START) is not None, "a better one that was told may take over"
+
+
+def test_a_path_that_is_suspect_or_was_never_nominated_yields_to_any() -> None:
+    path, good, other = make(), valid(), learnt()
+    path.select(good, START)
+    assert path.select(other, START) is not None
+    path = make()
+    good.valid = ValidPair(good.local, nominated=True)
+    path.select(good, START)
+    path.doubt(START)
+    assert path.select(other, START) is not None
+    assert path.pair is other
