@@ -29,7 +29,8 @@ clean_up() {
     rm -rf "$scratch"
 }
 trap clean_up EXIT
-trap 'exit 130' INT
+exec 4>&1  # the trap may run while a function's output goes elsewhere
+trap 'printf "\n%s\n" "Interrupted: removing what was made." >&4; exit 130' INT
 trap 'exit 143' TERM HUP
 
 # --- The network -----------------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ wait_for() {
 }
 
 # field NAME EXPRESSION: a part of the tunnel's status, as a Python expression of the document `it`.
-field() { p2ptun "$1" status --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)"; }
+field() { p2ptun "$1" status --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)" 2>/dev/null; }
 is_connected() { [ "$(field "$1" 'it["peers"][0]["state"]')" = connected ]; }
 address() { field "$1" "[a.split('/')[0] for a in it['interface']['addresses'] if (':' in a) == $2][0]"; }
 
@@ -208,7 +209,7 @@ wait_for 30 "a tunnel on alice's side" is_connected alice
 wait_for 30 "a tunnel on bob's side" is_connected bob
 
 heading "Packets through it"
-bob_v4=$(address bob False) bob_v6=$(address bob True)
+bob_v4=$(address bob False) && bob_v6=$(address bob True) || give_up "bob's status can't be read."
 ping_bob "$bob_v4"
 ping_bob "$bob_v6"
 carry_a_file

@@ -10,6 +10,7 @@ from __future__ import annotations
 import selectors
 import socket
 import sys
+from contextlib import suppress
 
 from p2ptun.stun.binding import answer_binding
 from p2ptun.types import Endpoint
@@ -39,4 +40,5 @@ def answer(listener: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with suppress(KeyboardInterrupt):  # Ctrl-C reaches everything that runs in a terminal
+        main(sys.argv[1:])
