@@ -228,7 +228,7 @@ def test_keys_change_under_traffic_and_no_packet_is_lost(neighbours: Scene) -> N
     handshakes = count_handshakes(tunnel.share, ends)
     counts = [end.communicate(timeout=30)[0].strip() for end in ends]
     assert counts == ["7000", "7000"], (counts, tunnel.share.peer()["drops"], tunnel.join.peer()["drops"])
-    assert handshakes >= 3
+    assert handshakes >= 2  # each comes 2 to 3.25 s after the one before
 
 
 def count_handshakes(side: Program, ends: list[subprocess.Popen[str]]) -> int:
