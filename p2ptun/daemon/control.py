@@ -88,6 +88,8 @@ class ControlServer:
         await trio.serve_listeners(self._serve_client, [listener])
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
+        if self._clients.statistics().tasks_waiting >= MAX_CLIENTS:
+            return  # what waits costs a file descriptor, and the tunnel needs some itself
         async with self._clients:
             with trio.move_on_after(CLIENT_TIMEOUT), suppress(trio.BrokenResourceError):
                 lines = _Lines(stream)

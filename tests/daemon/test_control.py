@@ -247,6 +247,23 @@ async def test_clients_that_hang_delay_nobody_and_are_let_go(autojump_clock: tri
 
 
 @pytest.mark.trio
+async def test_a_crowd_is_turned_away() -> None:
+    """Whoever may ask can't use up the file descriptors that the tunnel needs."""
+    async with running():
+        crowd = []
+        for _ in range(10 * MAX_CLIENTS):
+            crowd.append(await trio.open_unix_socket(str(socket_path("home"))))
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        for turned_away in crowd[2 * MAX_CLIENTS :]:
+            with trio.fail_after(1):
+                assert await turned_away.receive_some(1) == b""
+        for client in crowd:
+            await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert json.loads(await ask("home", "status")) == {"value": 7}
+
+
+@pytest.mark.trio
 async def test_a_client_that_leaves_in_the_middle_is_forgotten() -> None:
     async with running():
         for _ in range(3):
