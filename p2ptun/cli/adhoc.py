@@ -15,7 +15,7 @@ from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.talk import ANSWER_ADVICE, OFFER_ADVICE, JsonView, Story, View
 from p2ptun.daemon.adhoc import AdhocOptions, AdhocTunnel, Outcome, Side
 from p2ptun.daemon.event import ErrorEvent
-from p2ptun.daemon.secret import read_secret
+from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
@@ -77,6 +77,7 @@ def join(**options: object) -> int:
 def _run(side: Side, options: dict[str, Any]) -> int:
     as_json = options.pop("as_json")
     view: View = JsonView() if as_json else Story(ADVICE[side])
+    hide_memory()
     try:
         rendezvous = PasteRendezvous(as_json, show=view.show_blob)
         tunnel = AdhocTunnel(_options(**options), side, rendezvous, view.show)

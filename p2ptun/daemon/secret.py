@@ -1,7 +1,8 @@
-"""Secrets in files: read only when nobody else can."""
+"""Secrets: read from files only when nobody else can, and kept out of core dumps."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,16 @@ from p2ptun.errors import ConfigError
 from p2ptun.noise.keypair import decode_key
 
 MAX_SIZE = 4096
+
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+def hide_memory() -> None:
+    """Let no crash write our memory, which holds keys, to a disk, and no other process of our user read it (prctl(2)).
+
+    Where the kernel refuses, all goes on as it would without.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def read_secret(path: Path, option: str) -> bytes:
