@@ -72,6 +72,20 @@ def test_checks_go_out_every_four_to_six_seconds_while_traffic_flows() -> None:
     assert clock.liveness() is Liveness.ALIVE
 
 
+def test_consent_half_way_to_its_expiry_is_asked_for_every_second() -> None:
+    """Packets arrive, so nothing is suspect, but every check is lost: bad luck may not end a tunnel that works."""
+    clock = Clock()
+    for _ in range(29):
+        clock.run(1)
+        clock.consent.record_sent(clock.now)
+        clock.consent.record_authenticated(clock.now)
+    assert clock.liveness() is Liveness.ALIVE
+    assert len([at for at in clock.sent if at < START + 14]) <= 4
+    assert len([at for at in clock.sent if at >= START + 21]) >= 8
+    clock.run(1.5)
+    assert clock.liveness() is Liveness.EXPIRED
+
+
 def test_pitfall_18_round_trip_longer_than_the_interval_keeps_consent() -> None:
     clock = Clock(rtt=7.0)
     clock.delay = 7.0
