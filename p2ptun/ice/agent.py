@@ -9,8 +9,7 @@ An owner uses it so, besides the five doors of every machine (`p2ptun.types.Mach
    the kernel refused, `request_consent` when a packet waits because `may_send(now)` is False; CONNECTED ends the wait.
 
 Data may flow as soon as `PairSelected` came and while `may_send(now)`. CONNECTED, IDLE and SUSPECT tell how the
-selected path fares; FAILED is final for this agent. Candidates and answers carry their generation, so that a restart
-can set a second `Generation` beside the first.
+selected path fares; FAILED is final for this agent. A restart can set a second `Generation` beside the first.
 """
 
 from __future__ import annotations
@@ -70,12 +69,13 @@ class Timer(Enum):
 
 
 class Agent:
-    """One side of ICE, towards one peer, over UDP."""
+    """One side of ICE, towards one peer, over UDP. `is_checked` tells that the peer checks us: it knows us by now."""
 
     def __init__(
         self, config: AgentConfig, credentials: Credentials, role: Role, tie_breaker: int, random_bytes: RandomBytes
     ) -> None:
         self.drops: Counter[DropReason] = Counter()
+        self.is_checked = False
         self._config = config
         self._random_bytes = random_bytes
         self._stance = Stance(role, tie_breaker)
@@ -299,7 +299,9 @@ class Agent:
         if not message.is_response:
             if is_refused(peer, self._config.refused_networks):
                 return DropReason.REFUSED_SOURCE
-            return self._generation.receive_request(message, peer, local)
+            reason = self._generation.receive_request(message, peer, local)
+            self.is_checked |= reason is None
+            return reason
         receiver = self._gathering if self._gathering.has_asked(message) else self._generation
         return receiver.receive_response(message, peer, local, now)
 

@@ -42,8 +42,6 @@ RESPONDER_PATIENCE = 1.0
 HANDSHAKE_TIMEOUT = 20.0
 """A path but no session after so long, which is three tries: the keys don't fit, and no further try will help."""
 
-BINDING_REQUEST = b"\x00\x01"  # the first two bytes of a connectivity check, RFC 8489 section 5
-
 MAX_HELD = 4
 """Handshake and control datagrams kept while there is no path: an initiation, an answer, a keepalive, a goodbye."""
 
@@ -176,9 +174,8 @@ class Peer:
 
     def receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take a STUN message."""
-        dropped = self.agent.drops.total()
         self.agent.receive_datagram(data, source, local, now)
-        if not self._is_heard and data[:2] == BINDING_REQUEST and self.agent.drops.total() == dropped:
+        if self.agent.is_checked and not self._is_heard:
             self._is_heard = True
             self._events.append(PeerHeard())
             self._begin_handshake(now)

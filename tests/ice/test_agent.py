@@ -255,6 +255,8 @@ def test_pitfall_16_checks_before_the_remote_credentials_are_answered_and_used()
     assert left.agent.selected is not None  # the answers alone made its pair valid
     assert right.state() is AgentState.NEW
     assert right.agent.pairs == ()
+    assert right.agent.is_checked
+    assert not left.agent.is_checked  # answers alone don't prove that the other side knows us
     right.agent.set_remote_credentials(left.agent.local_credentials, network.now)
     assert network.run(lambda: is_settled(left) and is_settled(right), 1.0)
     assert right.selections[-1].remote.type is CandidateType.PEER_REFLEXIVE
