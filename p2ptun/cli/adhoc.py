@@ -12,7 +12,7 @@ import click
 import trio
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
-from p2ptun.cli.talk import ANSWER_ADVICE, OFFER_ADVICE, JsonView, Story, View
+from p2ptun.cli.talk import JsonView, Story, View
 from p2ptun.daemon.adhoc import AdhocOptions, AdhocTunnel, Outcome, Side
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.secret import hide_memory, read_secret
@@ -28,7 +28,6 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 MAX_MTU = 65461
 """With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
 
-ADVICE = {Side.SHARE: OFFER_ADVICE, Side.JOIN: ANSWER_ADVICE}
 EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 1}
 
 OPTIONS = [
@@ -76,10 +75,10 @@ def join(**options: object) -> int:
 
 def _run(side: Side, options: dict[str, Any]) -> int:
     as_json = options.pop("as_json")
-    view: View = JsonView() if as_json else Story(ADVICE[side])
+    view: View = JsonView(side.kind) if as_json else Story(side.kind)
     hide_memory()
     try:
-        rendezvous = PasteRendezvous(as_json, show=view.show_blob)
+        rendezvous = PasteRendezvous(view.show_blob)
         tunnel = AdhocTunnel(_options(**options), side, rendezvous, view.show)
         return EXIT_CODES[trio.run(tunnel.run, strict_exception_groups=True)]
     except P2ptunError as error:

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from p2ptun.cli.text import duration, milliseconds, size, talk_console
+from p2ptun.cli.text import duration, milliseconds, print_line, size, talk_console
 from p2ptun.daemon.event import (
+    AnswerEvent,
     ClosedEvent,
     ErrorEvent,
     Event,
     GatheredEvent,
     InterfaceEvent,
+    OfferEvent,
     PathEvent,
     PeerEvent,
     ProgressEvent,
@@ -23,15 +25,15 @@ from p2ptun.daemon.event import (
     encode_event,
 )
 from p2ptun.node.event import FailureReason
-from p2ptun.rendezvous.paste import print_line
+from p2ptun.signal.description import Kind
 from p2ptun.signal.text import printable
 
-OFFER_ADVICE = (
-    "Give that line to the other side, where it goes to [bold]p2ptun join[/].\n"
+ADVICE = {
+    Kind.OFFER: "Give that line to the other side, where it goes to [bold]p2ptun join[/].\n"
     "Whoever can change it on its way can pose as the other side: send it\n"
-    "over a channel you trust, or use --psk-file on both sides."
-)
-ANSWER_ADVICE = "Give that line back to the side that shared; it is waiting for it."
+    "over a channel you trust, or use --psk-file on both sides.",
+    Kind.ANSWER: "Give that line back to the side that shared; it is waiting for it.",
+}
 QUESTIONS = {
     "offer": "Paste here the line that the other side printed, then press Enter:",
     "answer": "Then paste here the line that it prints, and press Enter:",
@@ -45,7 +47,7 @@ class View(Protocol):
 
     def show(self, event: Event) -> None: ...
 
-    def show_blob(self, line: str) -> None: ...
+    def show_blob(self, blob: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -53,13 +55,17 @@ class View(Protocol):
 class JsonView:
     """Every event as one line of JSON on stdout; errors on stderr as well, for the person who reads the log."""
 
+    def __init__(self, kind: Kind) -> None:
+        """Show the events of the side that sends an offer or an answer."""
+        self._blob_event = OfferEvent if kind is Kind.OFFER else AnswerEvent
+
     def show(self, event: Event) -> None:
-        """Print the event."""
+        """Print the event. Raises P2ptunError when nobody takes it."""
         print_line(encode_event(event))
 
-    def show_blob(self, line: str) -> None:
-        """Print a blob, which comes as a line of JSON already."""
-        print_line(line)
+    def show_blob(self, blob: str) -> None:
+        """Print a blob as an event. Raises P2ptunError when nobody takes it."""
+        self.show(self._blob_event(blob))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -68,10 +74,11 @@ class JsonView:
 class Story:
     """The events as a person wants to read them, on stderr; blobs alone go to stdout."""
 
-    def __init__(self, advice: str) -> None:
+    def __init__(self, kind: Kind) -> None:
+        """Tell the story of the side that sends an offer or an answer."""
         self._console: Console = talk_console()
         self._spinner: Status | None = None
-        self._advice = advice
+        self._advice = ADVICE[kind]
         self._state = ""
 
     def show(self, event: Event) -> None:
@@ -98,10 +105,10 @@ class Story:
                 what, style = ("failed", "bold red") if self._state == "failed" else ("note", "yellow")
                 self._tell(what, f"{event.message}\n{event.remedy}", style)
 
-    def show_blob(self, line: str) -> None:
-        """Print a blob to stdout, and on stderr what to do with it."""
+    def show_blob(self, blob: str) -> None:
+        """Print a blob to stdout, and on stderr what to do with it. Raises P2ptunError when nobody takes it."""
         self._stop_spinner()
-        print_line(line)
+        print_line(blob)
         self._console.print(self._advice)
 
     def close(self) -> None:

@@ -14,6 +14,16 @@ def talk_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def print_line(line: str) -> None:
+    """Print a line of data to stdout at once. Raises P2ptunError when nobody takes it."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        raise P2ptunError(
+            f"Standard output can't be written ({error.strerror}).", "Leave it open, or send it to a file."
+        ) from error
+
+
 def print_error(error: P2ptunError) -> None:
     """Say what went wrong in one sentence, and on the next line what to do."""
     console = talk_console()

@@ -92,6 +92,11 @@ class Side(Enum):
     SHARE = "share"
     JOIN = "join"
 
+    @property
+    def kind(self) -> Kind:
+        """What this side sends."""
+        return Kind.OFFER if self is Side.SHARE else Kind.ANSWER
+
 
 class Outcome(Enum):
     """How it ended."""

@@ -16,6 +16,18 @@ class Event(msgspec.Struct, frozen=True, tag_field="event"):
     """The root of all events."""
 
 
+class OfferEvent(Event, frozen=True, tag="offer"):
+    """The blob that the other side's `join` wants."""
+
+    blob: str
+
+
+class AnswerEvent(Event, frozen=True, tag="answer"):
+    """The blob that the other side's `share` waits for."""
+
+    blob: str
+
+
 class WaitingEvent(Event, frozen=True, tag="waiting"):
     """Nothing goes on until the other side's offer or answer comes."""
 

@@ -1,4 +1,4 @@
-"""The rendezvous that needs no server: people carry blobs. One goes to stdout, the other side's comes from stdin."""
+"""The rendezvous that needs no server: people carry blobs. One is shown, the other side's comes from stdin."""
 
 from __future__ import annotations
 
@@ -8,48 +8,33 @@ from collections.abc import Callable
 
 import trio
 
-from p2ptun.errors import RendezvousEnded, RendezvousError
+from p2ptun.errors import RendezvousEnded
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.signal.blob import is_complete, unwrap, wrap
-from p2ptun.signal.description import decode_description
 
 STDIN = 0
 PASTE_PAUSE = 1.0  # our choice, in seconds: a paste that was wrapped into several lines comes within milliseconds
 
 
-def print_line(line: str) -> None:
-    """Print a line to stdout at once. Raises RendezvousError when nobody takes it."""
-    try:
-        print(line, flush=True)
-    except OSError as exc:
-        raise RendezvousError(
-            f"The blob for the other side can't be printed ({exc.strerror}).", "Keep standard output open."
-        ) from exc
-
-
 class PasteRendezvous:
-    """Prints blobs and reads blobs.
+    """Shows blobs and reads blobs.
 
     A blob that is read may have quotes or white space around it, may be wrapped into several lines, and may come inside
     a line of `--json`, `{"event": "offer", "blob": "..."}`; other JSON objects are skipped, so that the whole output of
     one side's `--json` can be the other's input.
 
     Args:
-        as_json: Print blobs as such JSON lines instead of bare.
+        show: What a blob is given to, for people to carry.
         stdin: Where blobs are read from.
-        show: What prints a line.
     """
 
-    def __init__(self, as_json: bool = False, *, stdin: int = STDIN, show: Callable[[str], None] = print_line) -> None:
-        self._as_json = as_json
+    def __init__(self, show: Callable[[str], None], stdin: int = STDIN) -> None:
         self._show = show
         self._lines = LineReader(stdin)
 
     async def send(self, message: bytes) -> None:
-        """Print a description's blob. Raises RendezvousError when stdout is closed, MalformedPacket for other bytes."""
-        blob = wrap(message)
-        event = {"event": decode_description(message).kind.value, "blob": blob}
-        self._show(json.dumps(event, separators=(",", ":")) if self._as_json else blob)
+        """Show a message's blob. Raises what `show` raises."""
+        self._show(wrap(message))
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from p2ptun.cli import talk
-from p2ptun.cli.talk import ANSWER_ADVICE, QUESTIONS, JsonView, Story
+from p2ptun.cli.talk import ADVICE, QUESTIONS, JsonView, Story
 from p2ptun.daemon.event import (
     CandidateEvent,
     ClosedEvent,
@@ -24,6 +24,7 @@ from p2ptun.daemon.event import (
     WaitingEvent,
 )
 from p2ptun.node.event import FailureReason
+from p2ptun.signal.description import Kind
 
 EVIL = "a\x1b]0;pwned\x07b\u202ec[bold]d[/]"
 HOST, SEEN = PathEnd("host", "udp", "10.0.0.2", 1), PathEnd("srflx", "udp", "2001:db8::7", 41641)
@@ -38,7 +39,7 @@ class Told:
         self.screen = io.StringIO()
         console = Console(file=self.screen, force_terminal=terminal, highlight=False, soft_wrap=True, width=200)
         monkeypatch.setattr(talk, "talk_console", lambda: console)
-        self.story = Story(ANSWER_ADVICE)
+        self.story = Story(Kind.ANSWER)
 
     def tell(self, *events: Event) -> str:
         """Show events and return what they added to the screen."""
@@ -145,15 +146,17 @@ def test_the_blob_alone_goes_to_stdout(told: Told, capsys: pytest.CaptureFixture
     told.tell(ProgressEvent(0, 1))
     told.story.show_blob("p2ptun1-blob")
     assert capsys.readouterr().out == "p2ptun1-blob\n"
-    assert told.screen.getvalue() == ANSWER_ADVICE + "\n"
+    assert told.screen.getvalue() == ADVICE[Kind.ANSWER] + "\n"
 
 
-def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    view = JsonView()
+@pytest.mark.parametrize("kind", Kind)
+def test_json_is_one_object_a_line(kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
+    view = JsonView(kind)
     view.show(FIRST)
     view.show(ErrorEvent("a\nb", ""))
-    view.show_blob('{"event":"offer","blob":"x"}')
+    view.show_blob("x")
     view.close()
     captured = capsys.readouterr()
-    assert [json.loads(line)["event"] for line in captured.out.splitlines()] == ["path", "error", "offer"]
+    assert [json.loads(line)["event"] for line in captured.out.splitlines()] == ["path", "error", kind.value]
+    assert captured.out.splitlines()[-1] == f'{{"event":"{kind.value}","blob":"x"}}'
     assert captured.err == ""

@@ -295,4 +295,4 @@ def test_a_closed_stdout_is_an_error_not_a_traceback(scene: Scene) -> None:
     )  # fmt: skip
     os.close(writer)
     _, talk = process.communicate(timeout=20)
-    expect_refusal(Done([], process.returncode, "", talk), USAGE, "can't be printed", "Keep standard output open")
+    expect_refusal(Done([], process.returncode, "", talk), FAILED, "can't be written", "Leave it open")
