@@ -62,6 +62,19 @@ class Transmit:
     destination: Endpoint
 
 
+class SendError(Enum):
+    """Why the kernel didn't take a datagram. It concerns that destination only, but for WOULD_BLOCK and SOURCE_GONE."""
+
+    WOULD_BLOCK = "socket full"
+    UNREACHABLE = "no route"
+    REFUSED_BY_FIREWALL = "refused by the local firewall"
+    REFUSED = "refused by the other side"  # an ICMP error, which anybody can forge: a hint, no proof
+    TOO_LARGE = "too large for the link"
+    NO_BUFFERS = "no buffers"
+    SOURCE_GONE = "local address gone"
+    OTHER = "refused by the kernel"
+
+
 class Machine(Protocol[EventT_co]):
     """The five doors of a protocol object.
 

@@ -34,18 +34,17 @@ from p2ptun.ice.event import (
     GatheringCompleted,
     PairSelected,
     RoleChanged,
-    SendError,
     StateChanged,
 )
 from p2ptun.ice.gathering import Gathering
 from p2ptun.ice.generation import Generation
 from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.nomination import best_pair, pair_to_nominate
-from p2ptun.ice.pair import PairProblem, PairSnapshot, PairState
+from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairProblem, PairSnapshot, PairState
 from p2ptun.ice.path import Path
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
-from p2ptun.types import Endpoint, RandomBytes, Transmit
+from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,6 @@ _LIVENESS_STATES = {
     Liveness.IDLE: AgentState.IDLE,
     Liveness.SUSPECT: AgentState.SUSPECT,
 }
-_FATAL = (SendError.UNREACHABLE, SendError.FORBIDDEN)
 _OVER = (AgentState.FAILED, AgentState.CLOSED)
 
 
@@ -219,14 +217,16 @@ class Agent:
 
         No route and a local firewall end a running check; a valid pair becomes suspect. The rest are hints.
         """
-        is_fatal = error in _FATAL
+        if (problem := SEND_PROBLEMS[error]) is None:
+            return
+        is_fatal = problem in FATAL_PROBLEMS
         if is_fatal:
             self._gathering.record_send_error(base, remote)
         pair = self._generation.checklist.find(base, remote)
         if pair is not None:
-            pair.problem = PairProblem(error.value)
+            pair.problem = problem
             if is_fatal and pair.state is PairState.IN_PROGRESS:
-                self._generation.fail(pair, pair.problem)
+                self._generation.fail(pair, problem)
             if is_fatal and pair is self._path.pair:
                 self._path.doubt(now)
         self._settle(now)

@@ -40,16 +40,6 @@ class FailureReason(Enum):
     CONSENT_EXPIRED = "consent-expired"  # RFC 7675 5.1: the path was valid and went silent
 
 
-class SendError(Enum):
-    """What the kernel said to a datagram, as far as an agent cares."""
-
-    UNREACHABLE = "unreachable"  # ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, ENETDOWN: no route from there to there
-    FORBIDDEN = "forbidden"  # EPERM, EACCES: a local firewall
-    TOO_BIG = "too-big"  # EMSGSIZE
-    REFUSED = "refused"  # ECONNREFUSED: an ICMP error, which anybody can forge: a hint, no proof
-    OTHER = "other"
-
-
 class DropReason(Enum):
     """Why a datagram was dropped. Counted in `Agent.drops`."""
 

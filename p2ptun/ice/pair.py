@@ -9,7 +9,7 @@ from typing import TypeAlias
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.priority import pair_priority
 from p2ptun.ice.role import Role
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, SendError
 
 PairKey: TypeAlias = tuple[Endpoint, Endpoint]
 """Base and destination: two pairs that agree in both are the same (RFC 8445 section 6.1.2.4)."""
@@ -34,11 +34,27 @@ class PairProblem(Enum):
     NOT_SYMMETRIC = "not-symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
     REJECTED = "rejected"  # an error response
     MALFORMED_ANSWER = "malformed-answer"
-    UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SendError
+    UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"
     TOO_BIG = "too-big"
     REFUSED = "refused"
     OTHER = "other"
+
+
+SEND_PROBLEMS: dict[SendError, PairProblem | None] = {
+    SendError.WOULD_BLOCK: None,  # a full socket or memory says nothing of the pair
+    SendError.NO_BUFFERS: None,
+    SendError.UNREACHABLE: PairProblem.UNREACHABLE,
+    SendError.SOURCE_GONE: PairProblem.UNREACHABLE,
+    SendError.REFUSED_BY_FIREWALL: PairProblem.FORBIDDEN,
+    SendError.TOO_LARGE: PairProblem.TOO_BIG,
+    SendError.REFUSED: PairProblem.REFUSED,
+    SendError.OTHER: PairProblem.OTHER,
+}
+"""What a refused datagram says of its pair."""
+
+FATAL_PROBLEMS = (PairProblem.UNREACHABLE, PairProblem.FORBIDDEN)
+"""What ends a running check at once; the rest that the kernel says are hints."""
 
 
 @dataclass(frozen=True, slots=True)

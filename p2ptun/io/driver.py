@@ -11,23 +11,13 @@ from typing import NoReturn
 import trio
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.ice.event import SendError as PairError
 from p2ptun.io.tun import TunDevice
-from p2ptun.io.udp import SendError, UdpSocket
+from p2ptun.io.udp import UdpSocket
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Flight
 from p2ptun.types import Endpoint, Transmit
-
-_PAIR_ERRORS = {
-    SendError.UNREACHABLE: PairError.UNREACHABLE,
-    SendError.SOURCE_GONE: PairError.UNREACHABLE,
-    SendError.REFUSED_BY_FIREWALL: PairError.FORBIDDEN,
-    SendError.TOO_LARGE: PairError.TOO_BIG,
-    SendError.REFUSED: PairError.REFUSED,
-}
-"""What a pair makes of a refused datagram. A full socket or memory says nothing of the pair."""
 
 
 class Driver:
@@ -81,9 +71,8 @@ class Driver:
 
     def _send(self, transmit: Transmit) -> None:
         error = self._sockets[transmit.source].send(transmit.payload, transmit.destination)
-        if error in _PAIR_ERRORS:
-            problem = _PAIR_ERRORS[error]
-            self.node.record_send_error(transmit.source, transmit.destination, problem, trio.current_time())
+        if error is not None:
+            self.node.record_send_error(transmit.source, transmit.destination, error, trio.current_time())
 
     async def _read_udp(self, socket: UdpSocket) -> NoReturn:
         while True:

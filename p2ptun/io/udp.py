@@ -12,7 +12,6 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from enum import Enum
 
 import trio
 
@@ -20,7 +19,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError, PrivilegeError
 from p2ptun.io.sockaddr import SockAddr, endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine, open_socket, set_mark
-from p2ptun.types import Endpoint, IPAddress
+from p2ptun.types import Endpoint, IPAddress, SendError
 
 DATAGRAMS_PER_WAKE = 64
 """Datagrams taken before trio gets its turn: keeps ICE and control alive under load."""
@@ -34,19 +33,6 @@ MAX_SEGMENTED_SIZE = 65000
 """Bytes of one segmented send: below the 65535 of an IP packet with headers and extension headers to spare."""
 
 _UDP_SEGMENT = 103  # linux/udp.h: not in Python's socket module
-
-
-class SendError(Enum):
-    """Why a datagram didn't go. It concerns that destination only, but for WOULD_BLOCK and SOURCE_GONE."""
-
-    WOULD_BLOCK = "socket full"
-    UNREACHABLE = "no route"
-    REFUSED_BY_FIREWALL = "refused by the local firewall"
-    REFUSED = "refused by the other side"
-    TOO_LARGE = "too large for the link"
-    NO_BUFFERS = "no buffers"
-    SOURCE_GONE = "local address gone"
-    OTHER = "refused by the kernel"
 
 
 _SEND_ERRORS = {

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import LocalProtocolError, MalformedPacket
-from p2ptun.ice.event import SendError
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
@@ -19,7 +18,7 @@ from p2ptun.stun.attribute import USERNAME
 from p2ptun.stun.message import MessageClass, decode_message
 from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.wire import MessageType, peek_index
-from p2ptun.types import Endpoint, RandomBytes, Transmit
+from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
 
 DATA = MessageType.DATA.value
 

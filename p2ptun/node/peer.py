@@ -34,7 +34,7 @@ from p2ptun.node.path import Path
 from p2ptun.node.trickle import Trickle, read_candidates
 from p2ptun.tunnel.control import Candidates, CloseReason
 from p2ptun.tunnel.event import ControlReceived, PeerClosed, SessionEstablished, SessionFailed, SessionRekeyed
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, SendError, Transmit
 
 RESPONDER_PATIENCE = 1.0
 """The controlling side initiates; when nothing came for so long, the other side does (both may, see `Session`)."""
@@ -189,7 +189,7 @@ class Peer:
             self.record_opened(source, local, now)
         self._drain(now)
 
-    def record_send_error(self, base: Endpoint, destination: Endpoint, error: ice.SendError, now: float) -> None:
+    def record_send_error(self, base: Endpoint, destination: Endpoint, error: SendError, now: float) -> None:
         """Take note that the kernel refused to send from `base` to `destination`."""
         self.agent.record_send_error(base, destination, error, now)
         self._drain(now)

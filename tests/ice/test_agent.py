@@ -23,15 +23,14 @@ from p2ptun.ice.event import (
     FailureReason,
     GatheringCompleted,
     RoleChanged,
-    SendError,
     StateChanged,
 )
-from p2ptun.ice.pair import PairProblem, PairState
+from p2ptun.ice.pair import SEND_PROBLEMS, PairState
 from p2ptun.ice.role import Role
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.stun.attribute import ERROR_CODE, ICE_CONTROLLING, PRIORITY, USERNAME
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, decode_message, encode_message
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, SendError, Transmit
 
 from .material import host
 from .network import (
@@ -520,8 +519,8 @@ def test_pitfall_23_send_error_concerns_one_pair_only(error: SendError) -> None:
     left.agent.record_send_error(packet.source, packet.destination, error, START)
     left.agent.record_send_error(packet.source, at("203.0.113.77:1"), error, START)
     hit, other = sorted(left.agent.pairs, key=lambda pair: pair.destination != packet.destination)
-    is_fatal = error in (SendError.UNREACHABLE, SendError.FORBIDDEN)
-    assert hit.problem is PairProblem(error.value)
+    is_fatal = error in (SendError.UNREACHABLE, SendError.SOURCE_GONE, SendError.REFUSED_BY_FIREWALL)
+    assert hit.problem is SEND_PROBLEMS[error]
     assert hit.state is (PairState.FAILED if is_fatal else PairState.IN_PROGRESS)
     assert other.state in (PairState.WAITING, PairState.IN_PROGRESS)
     assert other.problem is None

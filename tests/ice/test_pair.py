@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
+from p2ptun.ice.pair import SEND_PROBLEMS, CandidatePair, PairState, ValidPair
 from p2ptun.ice.role import Role
+from p2ptun.types import SendError
 
 from .material import host, pair, reflexive
 from .network import at
@@ -50,3 +51,7 @@ def test_round_trip_is_smoothed_and_missing_samples_change_nothing() -> None:
     some.confirm(None, 1003.0)
     assert some.rtt == pytest.approx(0.2)
     assert some.confirmed_at == 1003.0
+
+
+def test_every_send_error_is_judged() -> None:
+    assert set(SEND_PROBLEMS) == set(SendError)

@@ -12,7 +12,7 @@ from p2ptun.daemon.group import single_error
 from p2ptun.errors import DeviceError
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, SendError, Transmit
 from tests.sim.node import ip_packet
 
 from .machine import LOOPBACK, FullSocket, Machine, two_machines
@@ -152,9 +152,9 @@ async def test_what_the_kernel_refuses_reaches_the_agent() -> None:
             machine.driver.start(nursery, [socket])
             original = machine.node.record_send_error
 
-            def record(source: Endpoint, destination: Endpoint, error: object, now: float) -> None:
+            def record(source: Endpoint, destination: Endpoint, error: SendError, now: float) -> None:
                 seen.append((str(destination), str(error)))
-                original(source, destination, error, now)  # type: ignore[arg-type]
+                original(source, destination, error, now)
 
             machine.node.record_send_error = record  # type: ignore[method-assign]
             machine.peer._transmits.append(Transmit(b"x", socket.local, Endpoint.of("2001:db8::1", 9)))

@@ -19,10 +19,9 @@ from p2ptun.io.udp import (
     LARGEST_DATAGRAM,
     MAX_SEGMENTED_SIZE,
     MAX_SEGMENTS,
-    SendError,
     UdpSocket,
 )
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, SendError
 
 IPV4 = Endpoint.of("127.0.0.1", 0)
 IPV6 = Endpoint.of("::1", 0)

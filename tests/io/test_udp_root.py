@@ -12,8 +12,8 @@ import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.io.socket_options import Fragmentation, SocketOptions
-from p2ptun.io.udp import SendError, UdpSocket
-from p2ptun.types import Endpoint
+from p2ptun.io.udp import UdpSocket
+from p2ptun.types import Endpoint, SendError
 from tests.io.namespace import in_namespace, shell
 from tests.io.test_udp import batch_of, receive
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2ptun.ice.event import SendError
 from p2ptun.ice.role import Role
 from p2ptun.node.event import FailureReason, PathSelected, PeerHeard, PeerRekeyed, PeerState, RemoteCandidateFound
 from p2ptun.node.peer import HANDSHAKE_TIMEOUT, RESPONDER_PATIENCE
 from p2ptun.tunnel.wire import MessageType
-from p2ptun.types import Transmit
+from p2ptun.types import SendError, Transmit
 from tests.node.world import SOCKET_A, SOCKET_B, World, ping, pong
 from tests.sim.network import at
 
@@ -296,7 +295,7 @@ def test_a_datagram_from_elsewhere_says_nothing_of_the_path() -> None:
 
 def test_what_the_kernel_refuses_makes_the_path_suspect() -> None:
     world = World().connect()
-    world.alice.node.record_send_error(at(SOCKET_A), at(SOCKET_B), SendError.TOO_BIG, world.network.now)
+    world.alice.node.record_send_error(at(SOCKET_A), at(SOCKET_B), SendError.TOO_LARGE, world.network.now)
     assert world.state() is PeerState.CONNECTED
     world.alice.node.record_send_error(at(SOCKET_A), at(SOCKET_B), SendError.UNREACHABLE, world.network.now)
     assert world.state() is PeerState.SUSPECT
