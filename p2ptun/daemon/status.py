@@ -51,7 +51,7 @@ class IceStatus(msgspec.Struct, frozen=True):
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
-    """One peer. Times are ages in seconds; `drops` counts what was thrown away, by reason."""
+    """One peer. Times are ages in seconds; `drops` counts what was thrown away, by `layer: reason`."""
 
     name: str
     public_key: str
@@ -81,13 +81,14 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One tunnel: its interface, its peers, its health."""
+    """One tunnel: its interface, its peers, its health; `drops` counts what concerns no single peer, by reason."""
 
     schema_version: int
     interface: InterfaceStatus
     nat: NatStatus
     peers: list[PeerStatus]
     health: list[Health]
+    drops: dict[str, int]
 
 
 def path_status(path: Path | None, mtu: int) -> PathStatus | None:

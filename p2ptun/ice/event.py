@@ -36,28 +36,28 @@ class AgentState(Enum):
 class FailureReason(Enum):
     """Why an agent failed."""
 
-    NO_PATH = "no-path"  # every pair was checked in vain, and no candidate may still come
-    CONSENT_EXPIRED = "consent-expired"  # RFC 7675 5.1: the path was valid and went silent
+    NO_PATH = "no path"  # every pair was checked in vain, and no candidate may still come
+    CONSENT_EXPIRED = "consent expired"  # RFC 7675 5.1: the path was valid and went silent
 
 
 class DropReason(Enum):
-    """Why a datagram was dropped. Counted in `Agent.drops`."""
+    """Why a datagram or a candidate was dropped. Counted in `Agent.drops`, shown by `status`."""
 
-    CLOSED = "closed"
-    UNKNOWN_SOCKET = "unknown-socket"
-    REFUSED_SOURCE = "refused-source"
-    NOT_STUN = "not-stun"
+    CLOSED = "the agent is closed"
+    UNKNOWN_SOCKET = "came to an unknown socket"
+    REFUSED_SOURCE = "address that isn't allowed"
+    NOT_STUN = "no STUN message"
     MALFORMED = "malformed"
-    NOT_BINDING = "not-binding"
-    INDICATION = "indication"  # a keepalive of the other side: no harm, no use
-    NO_FINGERPRINT = "no-fingerprint"
-    BAD_REQUEST = "bad-request"
-    UNAUTHENTICATED = "unauthenticated"
-    UNKNOWN_ATTRIBUTE = "unknown-attribute"
-    ROLE_CONFLICT = "role-conflict"
-    UNKNOWN_TRANSACTION = "unknown-transaction"
-    FOREIGN_GENERATION = "foreign-generation"
-    TOO_MANY = "too-many"
+    NOT_BINDING = "STUN, but no binding"
+    INDICATION = "indication, which asks for nothing"  # a keepalive of the other side: no harm, no use
+    NO_FINGERPRINT = "check without a fingerprint"
+    BAD_REQUEST = "check that lacks something"
+    UNAUTHENTICATED = "not authentic"
+    UNKNOWN_ATTRIBUTE = "check with an unknown attribute"
+    ROLE_CONFLICT = "check that conflicts with our role"
+    UNKNOWN_TRANSACTION = "answers nothing that we asked"
+    FOREIGN_GENERATION = "of another generation"
+    TOO_MANY = "too many candidates or checks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,13 @@ class PairState(Enum):
 class PairProblem(Enum):
     """What went wrong last on a pair, for `status` and `explain`."""
 
-    NO_ANSWER = "no-answer"
-    NOT_SYMMETRIC = "not-symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
+    NO_ANSWER = "no answer"
+    NOT_SYMMETRIC = "not symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
     REJECTED = "rejected"  # an error response
-    MALFORMED_ANSWER = "malformed-answer"
+    MALFORMED_ANSWER = "malformed answer"
     UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"
-    TOO_BIG = "too-big"
+    TOO_BIG = "too big"
     REFUSED = "refused"
     OTHER = "other"
 

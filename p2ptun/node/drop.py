@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
+from typing import TypeVar
+
+ReasonT = TypeVar("ReasonT", bound=Enum)
 
 
 class DropReason(Enum):
@@ -17,3 +21,8 @@ class DropReason(Enum):
     NO_PEER = "no peer for the destination"
     NOT_CONNECTED = "not connected"
     QUEUE_FULL = "queue full"
+
+
+def labelled(layer: str, drops: Counter[ReasonT]) -> Counter[str]:
+    """Put what one layer dropped into the words of `status`: `layer: reason`. Layers share words, such as malformed."""
+    return Counter({f"{layer}: {reason.value}": count for reason, count in drops.items() if count})

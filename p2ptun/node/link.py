@@ -10,7 +10,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.dataplane.allowed import AllowedIPs
 from p2ptun.dataplane.inbound import Inbound
 from p2ptun.dataplane.outbound import FRAMING, Outbound
-from p2ptun.node.drop import DropReason
+from p2ptun.node.drop import DropReason, labelled
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.config import SessionConfig
 from p2ptun.tunnel.control import CloseReason
@@ -99,14 +99,12 @@ class Link:
 
     @property
     def drops(self) -> Counter[str]:
-        """What was thrown away, by reason."""
-        counted: Counter[str] = Counter()
-        for reasons in (self._inbound.drops, self._outbound.drops, self.session.refusals):
-            for reason, count in reasons.items():
-                counted[reason.value] += count
-        if self.overflow:
-            counted[DropReason.QUEUE_FULL.value] += self.overflow
-        return counted
+        """What was thrown away, by layer and reason."""
+        return (
+            labelled("data", self._inbound.drops + self._outbound.drops)
+            + labelled("tunnel", self.session.refusals)
+            + labelled("peer", Counter({DropReason.QUEUE_FULL: self.overflow}))
+        )
 
     @property
     def has_waiting(self) -> bool:

@@ -14,7 +14,7 @@ from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
 from p2ptun.ice.scope import signalled
-from p2ptun.node.drop import DropReason
+from p2ptun.node.drop import DropReason, labelled
 from p2ptun.node.event import (
     REASONS,
     STATES,
@@ -97,12 +97,10 @@ class Peer:
 
     @property
     def drops(self) -> Counter[str]:
-        """What was thrown away, by reason."""
-        counted = Counter({reason.value: count for reason, count in self.agent.drops.items()})
-        if self.link is not None:
-            counted.update(self.link.drops)
-        counted[DropReason.NOT_CONNECTED.value] = self._refused
-        return +counted
+        """What was thrown away, by layer and reason."""
+        counted = labelled("ice", self.agent.drops)
+        counted += labelled("peer", Counter({DropReason.NOT_CONNECTED: self._refused}))
+        return counted if self.link is None else counted + self.link.drops
 
     @property
     def next_timer(self) -> str | None:

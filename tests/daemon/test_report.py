@@ -81,7 +81,7 @@ def test_a_failed_peer_says_why_and_what_was_dropped() -> None:
     [peer] = document(world.alice, Health("x", "bad", "mend"))["peers"]
     assert peer["state"] == "failed"
     assert peer["reason"] == world.to_bob.reason.value if world.to_bob.reason else False
-    assert peer["drops"]["not connected"] > 0
+    assert peer["drops"]["peer: not connected"] > 0
 
 
 def test_health_and_interface_are_told_as_given() -> None:

@@ -47,7 +47,7 @@ def test_the_queue_is_bounded_and_keeps_the_oldest() -> None:
         link.hold(batch_of([packet]))
     fitting = WAITING_SIZE // len(packets[0])
     assert link.overflow == 100 - fitting
-    assert link.drops == {"queue full": 100 - fitting}
+    assert link.drops == {"peer: queue full": 100 - fitting}
     assert link.has_waiting
 
 
@@ -91,7 +91,7 @@ def test_a_full_batch_of_large_packets_goes_out_whole() -> None:
 def test_too_large_a_packet_is_counted() -> None:
     world = World().connect()
     world.alice.send(ping(1, 1381))
-    assert world.to_bob.drops == {"packet larger than the path carries": 1}
+    assert world.to_bob.drops == {"data: packet larger than the path carries": 1}
 
 
 def test_a_closed_link_seals_nothing() -> None:

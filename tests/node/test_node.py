@@ -104,8 +104,8 @@ def test_a_peer_speaks_for_itself_only() -> None:
     one.send(ip_packet(TWO, HUB, b"forged"), ip_packet("127.0.0.1", HUB, b"forged"), ip_packet(ONE, HUB, b"honest"))
     net.run(1)
     assert hub.received == [ip_packet(ONE, HUB, b"honest")]
-    assert hub.peer("one").drops["inner source isn't the peer's"] == 2
-    assert hub.peer("two").drops["inner source isn't the peer's"] == 0
+    assert hub.peer("one").drops["data: inner source isn't the peer's"] == 2
+    assert hub.peer("two").drops["data: inner source isn't the peer's"] == 0
 
 
 def test_a_peer_in_trouble_leaves_the_other_alone() -> None:
@@ -204,7 +204,7 @@ def test_an_initiation_before_we_know_the_peer_is_dropped_quietly() -> None:
     world.to_bob.receive_handshake(b"\xd1" + bytes(200), at(SOCKET_B), at(SOCKET_A), world.network.now)
     assert world.to_bob.next_transmit() is None
     assert world.to_bob.send_packets(batch_of([ping(1)]), world.network.now) is None
-    assert world.to_bob.drops["not connected"] == 1
+    assert world.to_bob.drops["peer: not connected"] == 1
 
 
 def snapshot(world: World) -> tuple[object, ...]:
@@ -279,7 +279,7 @@ def test_replays_change_nothing(seed: int) -> None:
             world.network.deliver(Transmit(packet.payload, source, packet.destination))
     assert world.alice.received == received
     assert snapshot(world) == before
-    assert world.to_bob.drops["seen before, or too old to tell"] == 2 * len(data)
+    assert world.to_bob.drops["data: seen before, or too old to tell"] == 2 * len(data)
 
 
 def test_a_known_session_is_not_opened_by_another_peers_datagrams() -> None:
@@ -289,7 +289,7 @@ def test_a_known_session_is_not_opened_by_another_peers_datagrams() -> None:
     one.send(ip_packet(ONE, HUB, b"1"))
     [sealed] = [each.packet.payload for each in net.log]
     net.deliver(Transmit(sealed[:12] + bytes(len(sealed) - 12), at("192.0.2.3:1003"), at(SOCKET_A)))
-    assert hub.peer("one").drops["not authentic"] == 1
+    assert hub.peer("one").drops["data: not authentic"] == 1
     net.run(1)
     assert hub.received == [ip_packet(ONE, HUB, b"1")]
 
