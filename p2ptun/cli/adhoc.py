@@ -13,8 +13,9 @@ import trio
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.talk import JsonView, Story, View
-from p2ptun.daemon.adhoc import AdhocOptions, AdhocTunnel, Outcome, Side
+from p2ptun.daemon.adhoc import AdhocTunnel, Outcome
 from p2ptun.daemon.event import ErrorEvent
+from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.rendezvous.paste import PasteRendezvous

@@ -11,29 +11,27 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_network
 
 import trio
 
-from p2ptun.aead.algorithm import Algorithm
 from p2ptun.daemon.agreement import Agreement, agree, overlaps
 from p2ptun.daemon.control import ControlServer
 from p2ptun.daemon.event import (
     ClosedEvent,
-    ErrorEvent,
     Event,
-    GatheredEvent,
     InterfaceEvent,
     ProgressEvent,
-    WaitingEvent,
 )
 from p2ptun.daemon.group import single_error
+from p2ptun.daemon.introduction import NO_REFLEXIVE, Introduction, endpoints
 from p2ptun.daemon.narrator import Narrator
+from p2ptun.daemon.notice import Notices
+from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.report import report
-from p2ptun.daemon.status import Health, InterfaceStatus, Status
-from p2ptun.errors import AuthenticationFailed, P2ptunError, RendezvousEnded, RendezvousError
+from p2ptun.daemon.status import InterfaceStatus, Status
+from p2ptun.errors import AuthenticationFailed, RendezvousError
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig
@@ -42,7 +40,6 @@ from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.io import netlink
 from p2ptun.io.driver import Driver
-from p2ptun.io.resolver import resolve
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.underlay import open_sockets
 from p2ptun.node.event import FailureReason
@@ -51,25 +48,17 @@ from p2ptun.node.node import Node
 from p2ptun.node.peer import Peer, Remote
 from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import Rendezvous
-from p2ptun.signal.address import bid
-from p2ptun.signal.blob import check_answer, check_offer, read_description
-from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description, terms
-from p2ptun.stun.uri import StunUri
+from p2ptun.signal.description import Description, Kind, terms
 from p2ptun.tunnel.psk import PskSource, mix_psks
-from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import IPInterface, IPNetwork
 
 PEER = "peer"
 """What the other side of an ad hoc tunnel is called: it has no other name here."""
 
-GATHERING_PATIENCE = 1.0
-"""A description goes out when every server has answered, or after so long. Later candidates travel in the tunnel."""
-
 CARRYING_PATIENCE = 24 * 3600.0
 """How long the joining side goes on checking while a person carries its answer over."""
 
 PROGRESS_INTERVAL = 0.1  # seconds: what an eye takes for at once
-NO_REFLEXIVE = "no-reflexive-address"
 DEFAULT_MTU = 1400
 """What fits 1500 bytes whichever path is taken, with 40 of IPv6, 8 of UDP and 46 of our own at most (`tunnel.wire`)."""
 
@@ -86,18 +75,6 @@ REMEDIES = {
 }
 
 
-class Side(Enum):
-    """Who begins."""
-
-    SHARE = "share"
-    JOIN = "join"
-
-    @property
-    def kind(self) -> Kind:
-        """What this side sends."""
-        return Kind.OFFER if self is Side.SHARE else Kind.ANSWER
-
-
 class Outcome(Enum):
     """How it ended."""
 
@@ -105,22 +82,6 @@ class Outcome(Enum):
     PEER_CLOSED = "peer closed"
     FAILED = "failed"
     TIMED_OUT = "timed out"
-
-
-@dataclass(frozen=True, slots=True)
-class AdhocOptions:
-    """What the person asked for; None and empty mean "decide for me". Times are in seconds."""
-
-    name: str | None = None
-    addresses: tuple[IPInterface, ...] = ()
-    routes: tuple[IPNetwork, ...] = ()
-    stun: tuple[StunUri, ...] = ()
-    psk: bytes | None = field(default=None, repr=False)
-    mtu: int | None = None
-    algorithms: tuple[Algorithm, ...] = ()
-    rekey_interval: float = REKEY_INTERVAL
-    timeout: float | None = None
-    is_interactive: bool = False
 
 
 class AdhocTunnel:
@@ -132,11 +93,10 @@ class AdhocTunnel:
         self._options = options
         self._side = side
         self._rendezvous = rendezvous
-        self._emit = emit
+        self._notices = Notices(emit)
         self._keys = KeyPair.generate(os.urandom)
         self._node = Node(os.urandom)
         self._narrator = Narrator(emit)
-        self._health: dict[str, Health] = {}
         self._addresses: tuple[IPInterface, ...] = ()
         self._used: list[IPNetwork] = []
         self._mtu = options.mtu or DEFAULT_MTU
@@ -150,13 +110,14 @@ class AdhocTunnel:
         with ExitStack() as stack:
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
             tun = stack.enter_context(TunDevice.open(self._options.name, self._mtu))
-            control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, started_at)})
+            control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, driver, started_at)})
             listener = stack.enter_context(control.claim())
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
             self._node.add_peer(Peer(PEER, self._new_agent()))
             driver = Driver(self._node, tun, self._narrator.handle)
+            introduction = self._introduction()
             started_at = trio.current_time()
             outcome = Outcome.STOPPED
             with single_error():
@@ -164,8 +125,8 @@ class AdhocTunnel:
                     nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
                     nursery.start_soon(control.serve, listener)
                     driver.start(nursery, sockets)
-                    nursery.start_soon(self._find_servers, driver)
-                    outcome = await self._connect(tun, driver, nursery)
+                    nursery.start_soon(introduction.find_servers, driver)
+                    outcome = await self._connect(introduction, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
             self._node.close(trio.current_time())
             driver.flush()
@@ -189,121 +150,42 @@ class AdhocTunnel:
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
         return Agent(config, Credentials.generate(os.urandom), Role.CONTROLLING, tie_breaker, os.urandom)
 
-    # Finding each other
+    def _introduction(self) -> Introduction:
+        return Introduction(
+            self._options,
+            self._side,
+            self._rendezvous,
+            self._narrator,
+            self._notices,
+            self._peer,
+            self._keys.public,
+            self._used,
+        )
 
-    async def _connect(self, tun: TunDevice, driver: Driver, nursery: trio.Nursery) -> Outcome:
+    async def _connect(
+        self, introduction: Introduction, tun: TunDevice, driver: Driver, nursery: trio.Nursery
+    ) -> Outcome:
         """Do everything from gathering to the end of the tunnel."""
         with trio.move_on_after(math.inf if self._options.timeout is None else self._options.timeout) as patience:
-            offer, answer = await (self._share() if self._side is Side.SHARE else self._join())
+            offer, answer = await introduction.introduce()
             agreement = await self._configure(tun, offer, answer)
             self._meet(agreement, offer, answer)
             driver.flush()
             nursery.start_soon(driver.carry)
             if self._side is Side.JOIN:
-                await self._send(answer)
-                nursery.start_soon(self._replace_description, answer)
+                await introduction.send(answer)
+                nursery.start_soon(introduction.keep_current, answer)
             await self._await_connection()
         if patience.cancelled_caught:
-            self._emit(ErrorEvent(f"Not connected after {self._options.timeout:g} s.", "Give it more with --timeout."))
+            self._notices.tell(f"Not connected after {self._options.timeout:g} s.", "Give it more with --timeout.")
             return Outcome.TIMED_OUT
         await self._narrator.ended.wait()
         if self._narrator.reason is FailureReason.PEER_CLOSED:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
-            self._emit(ErrorEvent(self._narrator.reason.value.capitalize() + ".", REMEDIES[self._narrator.reason]))
+            sentence = self._narrator.reason.value
+            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", REMEDIES[self._narrator.reason])
         return Outcome.FAILED
-
-    async def _share(self) -> tuple[Description, Description]:
-        """Give an offer, take the answer."""
-        await self._gather()
-        offer = self._describe(Kind.OFFER, draw_session_id(os.urandom))
-        async with trio.open_nursery() as nursery:
-            await self._send(offer)
-            nursery.start_soon(self._replace_description, offer)
-            answer = await self._receive(lambda answer: check_answer(offer, answer), Kind.ANSWER)
-            nursery.cancel_scope.cancel()
-        return offer, answer
-
-    async def _join(self) -> tuple[Description, Description]:
-        """Take an offer, work out the answer."""
-        offer = await self._receive(check_offer, Kind.OFFER)
-        await self._gather()
-        return offer, self._describe(Kind.ANSWER, offer.session_id)
-
-    async def _gather(self) -> None:
-        """Wait until every server has answered, or for as long as a person may be kept waiting."""
-        with trio.move_on_after(GATHERING_PATIENCE):
-            await self._narrator.gathered.wait()
-        hosts, reflexive = self._candidates(CandidateType.HOST), self._candidates(CandidateType.SERVER_REFLEXIVE)
-        self._emit(GatheredEvent(len(hosts), reflexive))
-        if self._options.stun and not reflexive:
-            self._warn(
-                NO_REFLEXIVE,
-                "No STUN server has answered yet, so this side's public address isn't known.",
-                "It goes on without: that is enough in one network, or when the other side can be reached.",
-            )
-
-    def _candidates(self, kind: CandidateType) -> list[str]:
-        return [str(each.endpoint) for each in self._peer.agent.local_candidates if each.type is kind]
-
-    async def _find_servers(self, driver: Driver) -> None:
-        """Look up the servers' names, all at once; the agent asks each as soon as its address is known."""
-        async with trio.open_nursery() as nursery:
-            for uri in self._options.stun:
-                nursery.start_soon(self._find_server, driver, uri)
-        self._node.end_of_servers(trio.current_time())
-        driver.flush()
-
-    async def _find_server(self, driver: Driver, uri: StunUri) -> None:
-        try:
-            endpoints = await resolve(uri)
-        except P2ptunError as error:
-            self._warn(f"server-{uri.host}", str(error), error.remedy)
-            return
-        for endpoint in endpoints:
-            self._node.add_stun_server(endpoint, trio.current_time())
-        driver.flush()
-
-    # Descriptions
-
-    def _describe(self, kind: Kind, session_id: bytes) -> Description:
-        return Description(
-            kind=kind,
-            session_id=session_id,
-            credentials=self._peer.agent.local_credentials,
-            public_key=self._keys.public,
-            candidates=self._peer.describe(),
-            end_of_candidates=self._narrator.gathered.is_set(),
-            addresses=self._options.addresses,
-            address_bids=bid(session_id, self._used),
-            routes=self._options.routes,
-        )
-
-    async def _send(self, description: Description) -> None:
-        await self._rendezvous.send(encode_description(description))
-        self._narrator.described = True
-
-    async def _replace_description(self, old: Description) -> None:
-        """Send a new description whenever a changed public address has made the last one out of date."""
-        while True:
-            await self._narrator.changed.wait()
-            self._narrator.changed = trio.Event()
-            await self._send(self._describe(old.kind, old.session_id))
-
-    async def _receive(self, check: Callable[[Description], None], kind: Kind) -> Description:
-        """Wait for the other side's description. A person at a terminal may try again after a bad one."""
-        while True:
-            self._emit(WaitingEvent(kind.value))
-            try:
-                description = read_description(await self._rendezvous.receive())
-                check(description)
-                return description
-            except RendezvousEnded:
-                raise
-            except RendezvousError as error:
-                if not self._options.is_interactive:
-                    raise
-                self._emit(ErrorEvent(str(error), error.remedy))
 
     # The tunnel
 
@@ -316,9 +198,9 @@ class AdhocTunnel:
         await trio.to_thread.run_sync(netlink.configure, tun.name, agreement.own, self._mtu, agreement.routes)
         self._addresses = agreement.own
         self._narrator.mtu = self._mtu
-        self._emit(InterfaceEvent(tun.name, _texts(agreement.own), self._mtu, _texts(agreement.peer)))
+        self._notices.emit(InterfaceEvent(tun.name, _texts(agreement.own), self._mtu, _texts(agreement.peer)))
         for network in agreement.refused:
-            self._warn(
+            self._notices.warn(
                 f"refused-{network}",
                 f"The other side offers {network}, which is in use here or isn't private: it isn't routed there.",
                 "Let the other side offer a private network that is free here with --route, such as 192.168.5.0/24.",
@@ -357,25 +239,21 @@ class AdhocTunnel:
             while True:
                 if self._peer.agent.checks != shown:
                     shown = self._peer.agent.checks
-                    self._emit(ProgressEvent(*shown))
+                    self._notices.emit(ProgressEvent(*shown))
                 await trio.sleep(PROGRESS_INTERVAL)
-
-    def _warn(self, identifier: str, message: str, remedy: str) -> None:
-        self._health[identifier] = Health(identifier, message, remedy)
-        self._emit(ErrorEvent(message, remedy))
 
     def _tell_end(self, uptime: float) -> None:
         link = self._peer.link
         if link is not None:
-            self._emit(ClosedEvent(round(uptime, 3), link.traffic.tx_bytes, link.traffic.rx_bytes))
+            self._notices.emit(ClosedEvent(round(uptime, 3), link.traffic.tx_bytes, link.traffic.rx_bytes))
 
-    def _status(self, name: str, started_at: float) -> Status:
+    def _status(self, name: str, driver: Driver, started_at: float) -> Status:
         now = trio.current_time()
         uptime = round(now - started_at, 3)
-        if self._candidates(CandidateType.SERVER_REFLEXIVE):
-            self._health.pop(NO_REFLEXIVE, None)
+        if endpoints(self._peer, CandidateType.SERVER_REFLEXIVE):
+            self._notices.withdraw(NO_REFLEXIVE)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
-        return report(self._node, interface, self._health.values(), now)
+        return report(self._node, interface, self._notices, driver.drops, now)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from p2ptun.daemon.status import (
     SCHEMA_VERSION,
@@ -20,14 +20,17 @@ from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import encode_key
 
 
-def report(node: Node, interface: InterfaceStatus, health: Iterable[Health], now: float) -> Status:
-    """Describe a tunnel as it is at `now`."""
+def report(
+    node: Node, interface: InterfaceStatus, health: Iterable[Health], drops: Mapping[str, int], now: float
+) -> Status:
+    """Describe a tunnel as it is at `now`; `drops` are those that concern no single peer."""
     return Status(
         schema_version=SCHEMA_VERSION,
         interface=interface,
         nat=NatStatus(),
         peers=[_peer_status(peer, interface.mtu, now) for peer in node.peers],
         health=list(health),
+        drops=dict(drops),
     )
 
 

@@ -5,6 +5,7 @@ It owns no protocol. It feeds the node what arrives, lets time pass for it, send
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
@@ -40,6 +41,16 @@ class Driver:
     def sockets(self) -> Mapping[Endpoint, UdpSocket]:
         """The sockets by the address they are bound to."""
         return self._sockets
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What the kernel didn't take or give, and what belongs to no peer, by reason."""
+        counted = Counter({reason.value: count for reason, count in self.node.drops.items()})
+        for socket in self._sockets.values():
+            counted.update({f"send: {error.value}": count for error, count in socket.send_errors.items()})
+            counted.update({f"receive: {name}": count for name, count in socket.receive_errors.items()})
+        counted.update({f"interface: {name}": count for name, count in self._tun.write_errors.items()})
+        return counted
 
     def start(self, nursery: trio.Nursery, sockets: list[UdpSocket]) -> None:
         """Start the tasks of the loop in `nursery`; they end with it."""

@@ -15,7 +15,8 @@ from p2ptun.aead import sodium
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli import adhoc
 from p2ptun.cli.main import cli
-from p2ptun.daemon.adhoc import AdhocOptions, Outcome, Side
+from p2ptun.daemon.adhoc import Outcome
+from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.errors import ConfigError, DeviceError
 
 

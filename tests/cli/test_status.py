@@ -40,7 +40,7 @@ def document(name: str = "home", world: World | None = None) -> Status:
     world = world or World().connect()
     interface = InterfaceStatus(name, ["10.77.0.1/31", "fd77::1/127"], 1400, "abcd" * 10 + "efg=", 11525.0)
     health = [Health("x", "No [server] answered\x1b[0m.", "Wait.")]
-    return report(world.alice.node, interface, health, world.network.now)
+    return report(world.alice.node, interface, health, {}, world.network.now)
 
 
 @contextmanager

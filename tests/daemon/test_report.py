@@ -22,11 +22,12 @@ SCHEMA = json.loads(files("p2ptun.cli").joinpath("status.schema.json").read_text
 def document(host: NodeHost, *health: Health) -> dict[str, Any]:
     """Take a host's status as a program gets it, held to the schema."""
     interface = InterfaceStatus("p2ptun0", ["10.77.0.1/31"], 1400, "k" * 43 + "=", 12.5)
-    encoded = msgspec.json.encode(report(host.node, interface, health, host.network.now))
+    encoded = msgspec.json.encode(report(host.node, interface, health, {"send: no route": 2}, host.network.now))
     made: dict[str, Any] = json.loads(encoded)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(made, SCHEMA)
     assert msgspec.json.decode(encoded, type=Status).schema_version == 1
+    assert made["drops"] == {"send: no route": 2}
     return made
 
 

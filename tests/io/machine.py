@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -35,6 +35,7 @@ class FakeTun(TunDevice):
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
+        self.write_errors: Counter[str] = Counter()
         self.waits = 0
         self._name = "fake0"
         self._incoming: deque[bytes] = deque()

@@ -162,6 +162,20 @@ async def test_what_the_kernel_refuses_reaches_the_agent() -> None:
             machine.driver.flush()
             nursery.cancel_scope.cancel()
     assert seen == [("[2001:db8::1]:9", "SendError.UNREACHABLE")]
+    assert machine.driver.drops["send: no route"] == 1
+
+
+async def test_everything_that_got_lost_is_counted_in_one_place() -> None:
+    machine = Machine(Role.CONTROLLING)
+    with await UdpSocket.bind(LOOPBACK) as socket, await UdpSocket.bind(LOOPBACK) as stranger:
+        async with trio.open_nursery() as nursery:
+            machine.driver.start(nursery, [socket])
+            stranger.send(b"\xff", socket.local)
+            await until(lambda: bool(machine.node.drops))
+            socket.receive_errors["truncated"] += 2
+            machine.tun.write_errors["EINVAL"] += 3
+            nursery.cancel_scope.cancel()
+    assert dict(machine.driver.drops) == {"unknown datagram": 1, "receive: truncated": 2, "interface: EINVAL": 3}
 
 
 async def test_an_idle_driver_sleeps() -> None:
