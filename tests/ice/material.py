@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.priority import candidate_priority
 from p2ptun.stun.integrity import HMAC_SHA1, compute_fingerprint, compute_mac
 from p2ptun.stun.message import Message, decode_message, encode_message
-from p2ptun.types import Transport
+from p2ptun.types import RandomBytes, Transport
+from tests.sim.network import at
 
-from .network import at
+
+def random_bytes_from(seed: int) -> RandomBytes:
+    return random.Random(seed).randbytes
 
 
 def candidate(

@@ -8,8 +8,7 @@ from p2ptun.errors import MalformedPacket
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.types import Transport
-
-from .network import at
+from tests.sim.network import at
 
 HOST = "candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host generation 0"
 REFLEXIVE = (

@@ -35,9 +35,9 @@ from p2ptun.stun.integrity import (
     short_term_key,
 )
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, decode_message, encode_message
+from tests.sim.network import at
 
 from .material import with_unknown
-from .network import at
 
 OURS = Credentials("ours", "o" * 22)
 THEIRS = Credentials("theirs", "t" * 22)

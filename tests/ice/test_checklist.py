@@ -7,9 +7,9 @@ import pytest
 from p2ptun.ice.checklist import Checklist
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.role import Role
+from tests.sim.network import at
 
 from .material import host, pair
-from .network import at
 
 ROLE = Role.CONTROLLING
 LOCAL = "192.0.2.1:1"

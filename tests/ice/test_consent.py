@@ -7,8 +7,9 @@ import pytest
 
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Consent, Liveness, uniform
+from tests.sim.network import START
 
-from .network import START, random_bytes_from
+from .material import random_bytes_from
 
 RTT = 0.1
 

@@ -5,7 +5,7 @@ import pytest
 from p2ptun.errors import MalformedPacket
 from p2ptun.ice.credential import Credentials
 
-from .network import random_bytes_from
+from .material import random_bytes_from
 
 PASSWORD = "p" * 22
 

@@ -6,9 +6,9 @@ from p2ptun.ice.role import Role
 from p2ptun.stun.message import TransactionId
 from p2ptun.stun.transaction import Transaction
 from p2ptun.types import Transmit
+from tests.sim.network import START
 
 from .material import pair
-from .network import START
 
 
 def start(exchange: Exchange, some: CandidatePair, name: str, purpose: Purpose = Purpose.CHECK) -> Check:

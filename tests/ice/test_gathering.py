@@ -11,9 +11,9 @@ from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute,
 from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message, decode_message, encode_message, success_response
 from p2ptun.types import Endpoint, Transmit
+from tests.sim.network import START, at
 
-from .material import with_unknown
-from .network import START, at, random_bytes_from
+from .material import random_bytes_from, with_unknown
 
 BASE, OTHER_BASE, SIXTH = at("10.0.0.1:1"), at("10.0.0.2:1"), at("[2001:db8::1]:1")
 SERVER, OTHER_SERVER, SIXTH_SERVER = at("203.0.113.1:3478"), at("203.0.113.2:3478"), at("[2001:db8::5]:3478")

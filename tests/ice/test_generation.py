@@ -36,9 +36,9 @@ from p2ptun.stun.message import (
     success_response,
 )
 from p2ptun.types import Endpoint, Transmit, Transport
+from tests.sim.network import START, at
 
-from .material import host, reflexive, with_unknown
-from .network import START, at, random_bytes_from
+from .material import host, random_bytes_from, reflexive, with_unknown
 
 OURS = Credentials("ours", "o" * 22)
 THEIRS = Credentials("theirs", "t" * 22)

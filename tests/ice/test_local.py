@@ -5,8 +5,7 @@ from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import CandidateChanged, CandidateGathered
 from p2ptun.ice.gathering import Mapping
 from p2ptun.ice.local import LocalCandidates
-
-from .network import at
+from tests.sim.network import at
 
 FIRST, SECOND, SIXTH = at("10.0.0.1:1"), at("10.0.0.2:1"), at("[2001:db8::1]:1")
 SERVER, OTHER_SERVER = at("203.0.113.1:3478"), at("203.0.113.2:3478")

@@ -7,9 +7,9 @@ import pytest
 from p2ptun.ice.pair import SEND_PROBLEMS, CandidatePair, PairState, ValidPair
 from p2ptun.ice.role import Role
 from p2ptun.types import SendError
+from tests.sim.network import at
 
 from .material import host, pair, reflexive
-from .network import at
 
 
 def test_pair_is_known_by_base_and_destination() -> None:

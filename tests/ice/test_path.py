@@ -7,9 +7,9 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Liveness
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
 from p2ptun.ice.path import MAX_STANDBY, Path
+from tests.sim.network import START
 
-from .material import pair
-from .network import START, random_bytes_from
+from .material import pair, random_bytes_from
 
 
 def valid(number: int = 1, confirmed_at: float = START) -> CandidatePair:

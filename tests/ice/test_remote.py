@@ -6,9 +6,9 @@ from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.remote import RemoteCandidates
 from p2ptun.types import Transport
+from tests.sim.network import at
 
 from .material import host
-from .network import at
 
 
 def test_signalled_candidate_is_found_by_transport_and_address() -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS, destination_from, is_refused, signalled
 from p2ptun.types import Endpoint
-
-from .network import at
+from tests.sim.network import at
 
 
 @pytest.mark.parametrize(
