@@ -115,7 +115,7 @@ class AdhocTunnel:
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
-            self._node.add_peer(Peer(PEER, self._new_agent()))
+            self._node.add_peer(Peer(PEER, self._new_agent()), trio.current_time())
             driver = Driver(self._node, tun, self._narrator.handle)
             introduction = self._introduction()
             started_at = trio.current_time()

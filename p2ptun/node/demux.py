@@ -1,4 +1,4 @@
-"""Tell what a datagram is by its first byte (RFC 7983 section 7), before anything else looks at it."""
+"""Tell what a datagram is by its first byte (RFC 7983 7), before anything else looks at it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class DatagramKind(Enum):
 TUNNEL_FIRST, TUNNEL_LAST = 0xD1, 0xD4
 
 _KINDS = [DatagramKind.UNKNOWN] * 256
-_KINDS[0:4] = [DatagramKind.STUN] * 4  # RFC 7983 section 7
-_KINDS[64:80] = [DatagramKind.CHANNEL_DATA] * 16  # RFC 8656 section 12: channels 0x4000-0x4FFF
+_KINDS[0:4] = [DatagramKind.STUN] * 4  # RFC 7983 7
+_KINDS[64:80] = [DatagramKind.CHANNEL_DATA] * 16  # RFC 8656 12: channels 0x4000-0x4FFF
 _KINDS[TUNNEL_FIRST : TUNNEL_LAST + 1] = [DatagramKind.TUNNEL] * (TUNNEL_LAST - TUNNEL_FIRST + 1)
 
 

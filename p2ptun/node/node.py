@@ -35,6 +35,9 @@ class Node:
         self._random_bytes = random_bytes
         self.indices: IndexTable[Link] = IndexTable(random_bytes)
         self._peers: dict[str, Peer] = {}
+        self._bases: list[Endpoint] = []
+        self._servers: list[Endpoint] = []
+        self._has_all_servers = False
         self.routes = Routes()
         self._opened = Batch(BATCH_SIZE)  # never more than the datagrams that it came in
 
@@ -58,11 +61,17 @@ class Node:
 
     # Commands
 
-    def add_peer(self, peer: Peer) -> None:
-        """Take a peer in. Raises LocalProtocolError when its name is taken."""
+    def add_peer(self, peer: Peer, now: float) -> None:
+        """Take a peer in, with the sockets and servers there are. Raises LocalProtocolError when its name is taken."""
         if peer.name in self._peers:
             raise LocalProtocolError(f"there is a peer called {peer.name} already")
         self._peers[peer.name] = peer
+        for base in self._bases:
+            peer.add_local_address(base, now)
+        for server in self._servers:
+            peer.add_stun_server(server, now)
+        if self._has_all_servers:
+            peer.end_of_servers(now)
 
     def connect(
         self, name: str, identity: Identity, static: KeyPair, mtu: int, description: Remote, now: float
@@ -81,21 +90,21 @@ class Node:
 
     def add_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer gather on the socket bound to `base`."""
+        self._bases.append(base)
         for peer in self.peers:
-            peer.agent.add_local_address(base, now)
-            peer.update(now)
+            peer.add_local_address(base, now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
         """Let every peer ask that server what our addresses look like from outside."""
+        self._servers.append(server)
         for peer in self.peers:
-            peer.agent.add_stun_server(server, now)
-            peer.update(now)
+            peer.add_stun_server(server, now)
 
     def end_of_servers(self, now: float) -> None:
         """No more servers will come: gathering ends with the last answer."""
+        self._has_all_servers = True
         for peer in self.peers:
-            peer.agent.end_of_servers(now)
-            peer.update(now)
+            peer.end_of_servers(now)
 
     def close(self, now: float) -> None:
         """Say goodbye to everybody."""

@@ -114,6 +114,21 @@ class Peer:
 
     # Commands
 
+    def add_local_address(self, base: Endpoint, now: float) -> None:
+        """Gather on the socket bound to `base`."""
+        self.agent.add_local_address(base, now)
+        self._drain(now)
+
+    def add_stun_server(self, server: Endpoint, now: float) -> None:
+        """Ask a server what our addresses look like from outside."""
+        self.agent.add_stun_server(server, now)
+        self._drain(now)
+
+    def end_of_servers(self, now: float) -> None:
+        """Let gathering end with the last answer: no more servers will come."""
+        self.agent.end_of_servers(now)
+        self._drain(now)
+
     def describe(self) -> tuple[Candidate, ...]:
         """Return the local candidates for a description, the best first; the other side counts as knowing them."""
         return self._trickle.describe(self.agent.local_candidates)
@@ -138,10 +153,6 @@ class Peer:
         self._drain(now)
         self.agent.close(now)
         self._deadlines.clear()
-        self._drain(now)
-
-    def update(self, now: float) -> None:
-        """Take up what a command to the agent brought about."""
         self._drain(now)
 
     # The hot path

@@ -108,7 +108,7 @@ class Machine:
         config = config or AgentConfig(refused_networks=())  # loopback is refused by default
         agent = Agent(config, Credentials.generate(os.urandom), role, int.from_bytes(os.urandom(8), "big"), os.urandom)
         self.peer = Peer("peer", agent)
-        self.node.add_peer(self.peer)
+        self.node.add_peer(self.peer, 0.0)
         self.tun = FakeTun()
         self.events: list[NodeEvent] = []
         self.driver = Driver(self.node, self.tun, self.events.append)

@@ -1,4 +1,4 @@
-"""Which addresses ICE may offer (RFC 8445 section 5.1.1.1)."""
+"""Which addresses ICE may offer (RFC 8445 5.1.1.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFC 7983 section 7, extended by the four datagrams of the tunnel."""
+"""RFC 7983 7, extended by the four datagrams of the tunnel."""
 
 from __future__ import annotations
 

@@ -61,6 +61,20 @@ def star(seed: int = 1) -> Star:
 # Peers
 
 
+def test_a_peer_that_comes_later_gathers_on_what_there_is() -> None:
+    network = Network(1)
+    host = NodeHost(network, "host", SOCKET_A)
+    server = at("203.0.113.3:3478")
+    host.node.add_stun_server(server, network.now)
+    host.node.end_of_servers(network.now)
+    peer = host.add_peer("late")
+    assert [str(candidate.endpoint) for candidate in peer.agent.local_candidates] == [SOCKET_A]
+    assert peer.agent.bindings == (0, 1)
+    transmit = host.node.next_transmit()
+    assert transmit is not None
+    assert transmit.destination == server
+
+
 def test_names_are_unique_and_must_be_known() -> None:
     world = World()
     with pytest.raises(LocalProtocolError, match="bob already"):

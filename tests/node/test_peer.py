@@ -14,7 +14,7 @@ from tests.sim.network import at
 
 BOTH = (Role.CONTROLLING, Role.CONTROLLING)
 INITIATION, RESPONSE, DATA = MessageType.INITIATION.value, MessageType.RESPONSE.value, MessageType.DATA.value
-STUN_SUCCESS = b"\x01\x01"  # a binding success response, RFC 8489 section 5
+STUN_SUCCESS = b"\x01\x01"  # a binding success response, RFC 8489 5
 
 
 def swallow(world: World, *kinds: int, sender: str = "") -> None:
@@ -161,7 +161,7 @@ def test_a_cut_path_is_suspect_then_dead_and_says_why() -> None:
     assert world.alice.states("bob") == [PeerState.CONNECTED, PeerState.SUSPECT, PeerState.FAILED]
     assert world.alice.failure("bob") is FailureReason.CONSENT_EXPIRED
     assert 0 < world.alice.when(PeerState.SUSPECT) - cut_at < 4
-    assert 20 < world.alice.when(PeerState.FAILED) - cut_at < 32  # RFC 7675 section 5.1
+    assert 20 < world.alice.when(PeerState.FAILED) - cut_at < 32  # RFC 7675 5.1
     assert world.to_bob.drops["peer: not connected"] > 0
 
 

@@ -52,7 +52,7 @@ def tell(world: World, *packed: bytes) -> None:
     """Let Alice say candidates through the tunnel."""
     assert world.to_bob.link is not None
     world.to_bob.link.session.send_control(Candidates(0, packed), world.network.now)
-    world.to_bob.update(world.network.now)
+    world.to_bob.handle_timeout(world.network.now)
     world.network.run(0.5)
 
 

@@ -12,7 +12,6 @@ from p2ptun.ice.role import Role
 from p2ptun.node.event import PeerState
 from p2ptun.node.peer import Peer
 from tests.node.world import World
-from tests.sim.network import at
 from tests.sim.node import NodeHost
 
 MALLORY = "203.0.113.66:6666"
@@ -23,13 +22,12 @@ def pose_as_bob(world: World, tie_breaker: int) -> None:
     mallory = NodeHost(world.network, "mallory", MALLORY)
     credentials = world.answer.credentials
     peer = Peer("alice", Agent(mallory.config, credentials, Role.CONTROLLING, tie_breaker, mallory.random_bytes))
-    mallory.node.add_peer(peer)
     now = world.network.now
-    peer.agent.add_local_address(at(MALLORY), now)
+    mallory.node.add_peer(peer, now)
     peer.agent.set_remote_credentials(world.offer.credentials, now)
     for candidate in world.offer.candidates:
         peer.agent.add_remote_candidate(candidate, now)
-    peer.update(now)
+    peer.handle_timeout(now)
     world.network.flush()
 
 

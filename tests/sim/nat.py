@@ -9,11 +9,11 @@ from ipaddress import ip_address, ip_network
 from p2ptun.types import Endpoint, IPAddress
 
 FIRST_PORT = 40000
-LIFETIME = 120.0  # RFC 4787 section 4.3: REQ-5's least
+LIFETIME = 120.0  # RFC 4787 4.3: REQ-5's least
 
 
 class Behaviour(Enum):
-    """What a mapping or a filter depends on, besides the socket inside (RFC 4787 sections 4.1 and 5)."""
+    """What a mapping or a filter depends on, besides the socket inside (RFC 4787 4.1 and 5)."""
 
     ENDPOINT_INDEPENDENT = "endpoint-independent"
     ADDRESS_DEPENDENT = "address-dependent"

@@ -68,6 +68,8 @@ class NodeHost:
         self.received: list[bytes] = []
         self._outgoing: list[Transmit] = []
         network.plug(self, *self.sockets)
+        for socket in self.sockets:
+            self.node.add_local_address(socket, network.now)
 
     def __repr__(self) -> str:
         return f"{self.name} awake for {self.node.why_awake()}"
@@ -79,10 +81,7 @@ class NodeHost:
         tie_breaker = int.from_bytes(self.random_bytes(8), "big")
         agent = Agent(self.config, Credentials.generate(self.random_bytes), role, tie_breaker, self.random_bytes)
         peer = Peer(name, agent)
-        self.node.add_peer(peer)
-        for socket in self.sockets:
-            peer.agent.add_local_address(socket, self.network.now)
-        peer.update(self.network.now)
+        self.node.add_peer(peer, self.network.now)
         return peer
 
     def learn(
