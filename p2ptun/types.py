@@ -28,7 +28,7 @@ class Transport(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A transport address: IP address and port (RFC 8445 section 4).
+    """A transport address: IP address and port (RFC 8445 4).
 
     A link-local IPv6 address carries its zone inside (`fe80::1%eth0`); no encoder puts the zone on the wire.
     IPv4-mapped IPv6 addresses never occur: `Endpoint.of` and every decoder turn them into IPv4.

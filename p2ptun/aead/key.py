@@ -2,7 +2,7 @@
 
 The nonce is the counter as a big-endian number as wide as the algorithm's nonce, that is 8 bytes big-endian after 4
 (chacha20-poly1305, aes-256-gcm), 8 (aegis-128l) or 24 (aegis-256) zero bytes. So its last 8 bytes are the counter just
-as it stands on the wire; TLS 1.3 pads its record number in the same way (RFC 8446 section 5.3). There is no associated
+as it stands on the wire; TLS 1.3 pads its record number in the same way (RFC 8446 5.3). There is no associated
 data.
 """
 

@@ -133,7 +133,7 @@ class Agent:
         return self._gathering.progress
 
     def may_send(self, now: float) -> bool:
-        """Tell whether data may go out on the selected pair now (RFC 7675 section 5.1)."""
+        """Tell whether data may go out on the selected pair now (RFC 7675 5.1)."""
         return self._path.may_send(now)
 
     def add_local_address(self, base: Endpoint, now: float) -> None:
@@ -191,7 +191,7 @@ class Agent:
             self._drop(reason)
 
     def end_of_remote_candidates(self, now: float) -> None:
-        """Know that the peer has no more candidates in this generation (RFC 8838 section 14)."""
+        """Know that the peer has no more candidates in this generation (RFC 8838 14)."""
         self._generation.has_all_remote = True
         self._settle(now)
 
@@ -310,7 +310,7 @@ class Agent:
         logger.debug("dropped: %s", reason.value)
 
     def _be_patient(self, now: float) -> None:
-        """Restart the PAC timer: something new may still succeed (RFC 8863 section 4)."""
+        """Restart the PAC timer: something new may still succeed (RFC 8863 4)."""
         if self._generation.remote is not None:
             self._deadlines.set(Timer.PAC, now + self._config.pac_timeout)
 

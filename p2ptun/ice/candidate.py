@@ -1,4 +1,4 @@
-"""A candidate: one transport address at which a side may be reached (RFC 8445 section 5.1, RFC 8839 section 5.1)."""
+"""A candidate: one transport address at which a side may be reached (RFC 8445 5.1, RFC 8839 5.1)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Candidate:
         type: How it was learnt.
         transport: UDP, or TCP with a `tcp_type`.
         endpoint: The transport address itself: what the other side sends to.
-        priority: 1 to 2^31 - 1 (RFC 8445 section 5.1.2).
-        foundation: Equal for candidates that will probably share their fate (RFC 8445 section 5.1.1.3).
+        priority: 1 to 2^31 - 1 (RFC 8445 5.1.2).
+        foundation: Equal for candidates that will probably share their fate (RFC 8445 5.1.1.3).
         base: What we send from to use it: the socket's address. For a remote candidate the endpoint itself.
         related: For a reflexive or relayed candidate the address behind it, when told. For people only.
         generation: The ICE generation it belongs to, counted up by each restart.
@@ -49,7 +49,7 @@ class Candidate:
     tcp_type: TcpType | None = None
 
     def to_sdp(self) -> str:
-        """Write it as RFC 8839 section 5.1 has it, without `a=`. A zone stays at home: it means nothing elsewhere."""
+        """Write it as RFC 8839 5.1 has it, without `a=`. A zone stays at home: it means nothing elsewhere."""
         words = [f"candidate:{self.foundation} {COMPONENT} {self.transport.value.upper()} {self.priority}"]
         words.append(f"{_without_zone(self.endpoint)} typ {self.type.value}")
         if self.type is not CandidateType.HOST:
@@ -64,7 +64,7 @@ class Candidate:
 
     @classmethod
     def from_sdp(cls, text: str) -> Candidate:
-        """Read a remote candidate from the `candidate:` line of RFC 8839 section 5.1, with or without `a=`. Untrusted.
+        """Read a remote candidate from the `candidate:` line of RFC 8839 5.1, with or without `a=`. Untrusted.
 
         Unknown extensions are skipped, as the RFC asks.
 

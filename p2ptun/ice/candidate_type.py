@@ -1,4 +1,4 @@
-"""The kinds of candidates (RFC 8445 section 4, RFC 6544 section 4.5)."""
+"""The kinds of candidates (RFC 8445 4, RFC 6544 4.5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class CandidateType(Enum):
-    """How a candidate was learnt. The value is its name in signalling (RFC 8839 section 5.1)."""
+    """How a candidate was learnt. The value is its name in signalling (RFC 8839 5.1)."""
 
     HOST = "host"
     SERVER_REFLEXIVE = "srflx"
@@ -15,7 +15,7 @@ class CandidateType(Enum):
 
 
 class TcpType(Enum):
-    """Which side of a TCP candidate opens the connection (RFC 6544 section 4.5)."""
+    """Which side of a TCP candidate opens the connection (RFC 6544 4.5)."""
 
     ACTIVE = "active"
     PASSIVE = "passive"

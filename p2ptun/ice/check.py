@@ -1,4 +1,4 @@
-"""Connectivity checks: build a request, judge a request, judge an answer (RFC 8445 section 7, RFC 8489 section 9.1).
+"""Connectivity checks: build a request, judge a request, judge an answer (RFC 8445 7, RFC 8489 9.1).
 
 A check from L to R::
 
@@ -89,7 +89,7 @@ def encode_check(
     priority: int,
     use_candidate: bool,
 ) -> bytes:
-    """Build a check (RFC 8445 section 7.2.2). SHA-1, since ICE negotiates nothing else (RFC 8489 section 9.1.2)."""
+    """Build a check (RFC 8445 7.2.2). SHA-1, since ICE negotiates nothing else (RFC 8489 9.1.2)."""
     attributes: list[AttributeValue] = [
         (USERNAME, f"{remote.ufrag}:{local.ufrag}"),
         (PRIORITY, priority),
@@ -102,7 +102,7 @@ def encode_check(
 
 
 def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
-    """Judge a request in the order of RFC 8489 section 9.1.3; only an authenticated one becomes an InboundCheck.
+    """Judge a request in the order of RFC 8489 9.1.3; only an authenticated one becomes an InboundCheck.
 
     Refusals of unauthenticated requests are unsigned, and unsaid when they are longer than the request.
     """
@@ -126,12 +126,12 @@ def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
 
 
 def encode_success(request: Message, local: Credentials, source: Endpoint) -> bytes:
-    """Answer a check: tell the peer where it came from (RFC 8445 section 7.3)."""
+    """Answer a check: tell the peer where it came from (RFC 8445 7.3)."""
     return _encode_answer(request, success_response(request, (XOR_MAPPED_ADDRESS, source)), local)
 
 
 def encode_role_conflict(request: Message, local: Credentials) -> bytes:
-    """Answer 487 (RFC 8445 section 7.3.1.1), sealed as every answer is."""
+    """Answer 487 (RFC 8445 7.3.1.1), sealed as every answer is."""
     return _encode_answer(request, error_response(request, Code.ROLE_CONFLICT), local)
 
 
@@ -141,7 +141,7 @@ def is_authentic_answer(response: Message, remote: Credentials) -> bool:
 
 
 def _encode_answer(request: Message, answer: Message, local: Credentials) -> bytes:
-    """Seal an answer as its request was sealed (RFC 8489 section 9.1.3)."""
+    """Seal an answer as its request was sealed (RFC 8489 9.1.3)."""
     algorithm = HMAC_SHA256 if HMAC_SHA256 in request.integrity else HMAC_SHA1
     return encode_message(answer, Integrity(algorithm, short_term_key(local.password)))
 

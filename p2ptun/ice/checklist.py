@@ -1,4 +1,4 @@
-"""The check list: pairs in order of priority, frozen ones, and the triggered-check queue (RFC 8445 section 6.1)."""
+"""The check list: pairs in order of priority, frozen ones, and the triggered-check queue (RFC 8445 6.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Checklist:
     """Every pair of one generation. Knows which to check next; sends nothing.
 
     Each base and destination occur once: a server-reflexive candidate is represented by its base before it gets here
-    (RFC 8445 section 6.1.2.4), so that identical pairs collapse.
+    (RFC 8445 6.1.2.4), so that identical pairs collapse.
     """
 
     def __init__(self, max_pairs: int) -> None:
@@ -45,7 +45,7 @@ class Checklist:
 
     @property
     def is_concluded(self) -> bool:
-        """Whether a pair is nominated: then only triggered checks go on (RFC 8445 section 8.1.2)."""
+        """Whether a pair is nominated: then only triggered checks go on (RFC 8445 8.1.2)."""
         return any(pair.is_nominated for pair in self._pairs.values())
 
     @property
@@ -60,7 +60,7 @@ class Checklist:
 
     @property
     def pending(self) -> int:
-        """How many pairs wait for a check or an answer: N of RFC 8445 section 14.3."""
+        """How many pairs wait for a check or an answer: N of RFC 8445 14.3."""
         return sum(pair.state in (PairState.WAITING, PairState.IN_PROGRESS) for pair in self._pairs.values())
 
     @property
@@ -74,9 +74,9 @@ class Checklist:
         return self._pairs.get((base, destination))
 
     def add(self, pair: CandidatePair, role: Role) -> bool:
-        """Take in a new pair; False when it is known or the list is full of better ones (RFC 8445 section 6.1.2.5).
+        """Take in a new pair; False when it is known or the list is full of better ones (RFC 8445 6.1.2.5).
 
-        Its state follows RFC 8838 section 12: frozen while another pair of its foundation may tell how it will fare.
+        Its state follows RFC 8838 12: frozen while another pair of its foundation may tell how it will fare.
         """
         pair.prioritize(role)
         if pair.key in self._pairs or not self._make_room(pair):
@@ -88,19 +88,19 @@ class Checklist:
         return True
 
     def trigger(self, pair: CandidatePair) -> None:
-        """Put `pair` into the triggered-check queue, once (RFC 8445 section 6.1.4.1)."""
+        """Put `pair` into the triggered-check queue, once (RFC 8445 6.1.4.1)."""
         pair.state = PairState.WAITING
         if pair not in self._triggered:
             self._triggered.append(pair)
 
     def next_pair(self) -> CandidatePair | None:
-        """Take the pair to check now: a triggered one, else the best waiting, else a frozen one (section 6.1.4.2)."""
+        """Take the pair to check now: a triggered one, else the best waiting, else a frozen one (RFC 8445 6.1.4.2)."""
         if self._triggered:
             return self._triggered.popleft()
         return self._best(PairState.WAITING) or self._thawed()
 
     def succeed(self, pair: CandidatePair) -> None:
-        """Note a success and unfreeze the pairs of the same foundation (RFC 8445 section 7.2.5.3.3)."""
+        """Note a success and unfreeze the pairs of the same foundation (RFC 8445 7.2.5.3.3)."""
         self._forget_trigger(pair)
         pair.state = PairState.SUCCEEDED
         for other in self._pairs.values():
@@ -108,7 +108,7 @@ class Checklist:
                 other.state = PairState.WAITING
 
     def fail(self, pair: CandidatePair, problem: PairProblem) -> None:
-        """Note a failure: the pair is no longer valid either (RFC 8445 section 7.2.5.2)."""
+        """Note a failure: the pair is no longer valid either (RFC 8445 7.2.5.2)."""
         self._forget_trigger(pair)
         pair.state = PairState.FAILED
         pair.valid = None
@@ -122,12 +122,12 @@ class Checklist:
                 pair.state = PairState.WAITING
 
     def prioritize(self, role: Role) -> None:
-        """Compute every priority for our new `role` (RFC 8445 section 7.3.1.1)."""
+        """Compute every priority for our new `role` (RFC 8445 7.3.1.1)."""
         for pair in self._pairs.values():
             pair.prioritize(role)
 
     def replace_remote(self, old: Candidate, new: Candidate, role: Role) -> None:
-        """Put `new` where `old` was, in place: state, nomination and queue stay (RFC 8838 section 11.4)."""
+        """Put `new` where `old` was, in place: state, nomination and queue stay (RFC 8838 11.4)."""
         for pair in self._pairs.values():
             if pair.remote is old:
                 pair.remote = new

@@ -2,7 +2,7 @@
 
 Two questions, kept apart:
 
-* *May we send?* Only while an authenticated answer to one of our checks is less than 30 s old (RFC 7675 section 5.1).
+* *May we send?* Only while an authenticated answer to one of our checks is less than 30 s old (RFC 7675 5.1).
   Requests, indications and data of the other side don't count.
 * *Does the path work?* What was sent wants something authenticated back within max(2 x RTT + 1 s, 2 s): a tunnel
   packet or an answer. When half of that time has passed, one more check is sent; when it is over, the path is suspect.
@@ -26,7 +26,7 @@ SUSPECT_MINIMUM = 2.0
 AGING_INTERVAL = 1.0
 """Seconds between checks once consent is half way to its expiry though packets arrive.
 
-RFC 7675 section 5.1 asks for 4 s at least. On a path that loses 15 % each way, five or six checks in 30 s are all lost
+RFC 7675 5.1 asks for 4 s at least. On a path that loses 15 % each way, five or six checks in 30 s are all lost
 every hour or two, and with them a tunnel that works; fifteen more make that a thing of centuries.
 """
 
@@ -86,7 +86,7 @@ class Consent:
         return self._liveness
 
     def may_send(self, now: float) -> bool:
-        """Tell whether consent is fresh (RFC 7675 section 5.1)."""
+        """Tell whether consent is fresh (RFC 7675 5.1)."""
         return self._liveness is not Liveness.EXPIRED and now < self._confirmed_at + self._config.consent_timeout
 
     def record_sent(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The short-term credentials of one side in one generation (RFC 8445 section 5.3, RFC 8839 section 5.4)."""
+"""The short-term credentials of one side in one generation (RFC 8445 5.3, RFC 8839 5.4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Credentials:
     """User name fragment and password; `generation` counts restarts. The password stays out of the `repr`.
 
     Raises:
-        MalformedPacket: If one of them breaks the grammar of RFC 8839 section 5.4; they may come from afar.
+        MalformedPacket: If one of them breaks the grammar of RFC 8839 5.4; they may come from afar.
     """
 
     ufrag: str

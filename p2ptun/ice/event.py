@@ -82,7 +82,7 @@ class GatheringCompleted:
 
 @dataclass(frozen=True, slots=True)
 class RoleChanged:
-    """A role conflict was resolved against us (RFC 8445 section 7.3.1.1)."""
+    """A role conflict was resolved against us (RFC 8445 7.3.1.1)."""
 
     role: Role
 
@@ -97,7 +97,7 @@ class PairSelected:
         local: The local candidate of the valid pair: what the other side sees us as.
         remote: The remote candidate.
         rtt: The measured round trip in seconds; None while every check was retransmitted.
-        nominated: Whether both sides have settled on it (RFC 8445 section 8.1.1).
+        nominated: Whether both sides have settled on it (RFC 8445 8.1.1).
     """
 
     local: Candidate

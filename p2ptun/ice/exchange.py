@@ -1,4 +1,4 @@
-"""The checks under way, by transaction (RFC 8445 section 7.2.5)."""
+"""The checks under way, by transaction (RFC 8445 7.2.5)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Exchange:
         return any(check.pair is pair and check.purpose is not Purpose.CONSENT for check in self._checks.values())
 
     def quiet(self, pair: CandidatePair) -> None:
-        """Repeat the checks of `pair` no more; late answers still count (RFC 8445 section 7.3.1.4)."""
+        """Repeat the checks of `pair` no more; late answers still count (RFC 8445 7.3.1.4)."""
         for check in self._checks.values():
             if check.pair is pair:
                 check.transaction.cancel()

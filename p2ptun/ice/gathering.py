@@ -1,7 +1,7 @@
 """Server-reflexive candidates: ask every STUN server from every socket, and keep what the NAT gave (RFC 8445 5.1.1.2).
 
 All servers are asked at once and each answer counts as it comes; a slow server delays nobody and is given up in the
-background. While people carry descriptions about, every binding is renewed from its own socket (RFC 8445 section
+background. While people carry descriptions about, every binding is renewed from its own socket (RFC 8445
 5.1.1.4), and the owner learns when the NAT has changed it.
 """
 
@@ -105,7 +105,7 @@ class Gathering:
         self._has_all_servers = True
 
     def rest(self) -> None:
-        """Keep bindings alive no longer: the selected pair has its own checks (RFC 8445 section 5.1.1.4)."""
+        """Keep bindings alive no longer: the selected pair has its own checks (RFC 8445 5.1.1.4)."""
         self._keeps_bindings = False
         for binding in self._bindings.values():
             binding.due_at = None

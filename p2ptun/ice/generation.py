@@ -1,4 +1,4 @@
-"""One generation of ICE: two pairs of credentials, the pairs they allow, and the checks on them (RFC 8445 section 7).
+"""One generation of ICE: two pairs of credentials, the pairs they allow, and the checks on them (RFC 8445 7).
 
 A restart makes another generation beside this one; all that a restart replaces lives here, what survives it (sockets,
 bindings at servers, role) is the agent's.
@@ -73,7 +73,7 @@ class Generation:
         return self._nominating is not None
 
     def add_local_candidate(self, host: Candidate) -> None:
-        """Pair a new host candidate with all remote ones. Reflexive ones are represented by it (section 6.1.2.4)."""
+        """Pair a new host candidate with all remote ones. Reflexive ones are represented by it (RFC 8445 6.1.2.4)."""
         for remote in self.remote_candidates:
             self._pair(host, remote)
 
@@ -114,12 +114,12 @@ class Generation:
         return None
 
     def nominate(self, pair: CandidatePair, now: float) -> None:
-        """Tell the peer that this valid pair is the one (RFC 8445 section 8.1.1)."""
+        """Tell the peer that this valid pair is the one (RFC 8445 8.1.1)."""
         self._nominating = pair
         self._send_check(pair, Purpose.NOMINATE, now)
 
     def check_consent(self, pair: CandidatePair, now: float) -> None:
-        """Send one consent check (RFC 7675 section 5.1)."""
+        """Send one consent check (RFC 7675 5.1)."""
         self._send_check(pair, Purpose.CONSENT, now)
 
     def fail(self, pair: CandidatePair, problem: PairProblem) -> None:
@@ -129,7 +129,7 @@ class Generation:
         self.checklist.fail(pair, problem)
 
     def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
-        """Answer a check from the socket it came to, and act on an authenticated one (RFC 8445 section 7.3)."""
+        """Answer a check from the socket it came to, and act on an authenticated one (RFC 8445 7.3)."""
         check = read_check(request, self.local)
         if isinstance(check, Refusal):
             if check.answer is not None:
@@ -148,7 +148,7 @@ class Generation:
         return self._learn(check, base, source)
 
     def receive_response(self, response: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
-        """Judge the answer to a check of ours (RFC 8445 section 7.2.5). Unauthenticated ones change nothing."""
+        """Judge the answer to a check of ours (RFC 8445 7.2.5). Unauthenticated ones change nothing."""
         check = self._exchange.find(response.transaction_id)
         if check is None or self.remote is None:
             return DropReason.UNKNOWN_TRANSACTION
@@ -176,7 +176,7 @@ class Generation:
                 self.fail(pair, PairProblem.NO_ANSWER)
 
     def pace(self, now: float) -> None:
-        """Begin the next check, one every Ta (RFC 8445 section 6.1.4.2)."""
+        """Begin the next check, one every Ta (RFC 8445 6.1.4.2)."""
         is_due = self._has_work and now >= self._next_check_at
         pair = self.checklist.next_pair() if is_due else None
         if pair is not None:
@@ -258,7 +258,7 @@ class Generation:
             self._conclude()
 
     def _receive_success(self, check: Check, seen: Endpoint) -> None:
-        """Make or refresh the valid pair (RFC 8445 sections 7.2.5.3.1 to 7.2.5.3.4)."""
+        """Make or refresh the valid pair (RFC 8445 7.2.5.3.1 to 7.2.5.3.4)."""
         pair = check.pair
         if pair.valid is None and check.purpose is not Purpose.CHECK:
             return  # it failed meanwhile; only a new check can make it valid
@@ -301,7 +301,7 @@ class Generation:
             self._nominating = None
 
     def _conclude(self) -> None:
-        """Stop repeating checks: the race is over (RFC 8445 section 8.1.2). Late answers still count."""
+        """Stop repeating checks: the race is over (RFC 8445 8.1.2). Late answers still count."""
         for pair in self.checklist.pairs:
             self._exchange.quiet(pair)
 
@@ -319,7 +319,7 @@ class Generation:
             pair.attempts = 1
 
     def _rto(self, pair: CandidatePair, purpose: Purpose) -> float:
-        """Give the first RTO: RFC 8445 section 14.3, and twice the round trip once that is known.
+        """Give the first RTO: RFC 8445 14.3, and twice the round trip once that is known.
 
         A consent check isn't repeated; its transaction lasts as long as its answer may count.
         """

@@ -63,7 +63,7 @@ class LocalCandidates:
             del self._reflexive[key]
 
     def record_mapping(self, mapping: Mapping) -> CandidateGathered | CandidateChanged | None:
-        """Note what a server saw; None when that is nothing new (RFC 8445 section 5.1.3: redundant candidates)."""
+        """Note what a server saw; None when that is nothing new (RFC 8445 5.1.3: redundant candidates)."""
         key = mapping.base, mapping.server
         old = self._reflexive.get(key)
         if old is not None and old.endpoint == mapping.endpoint:
@@ -78,11 +78,11 @@ class LocalCandidates:
         return CandidateGathered(new) if twin is None else None
 
     def check_priority(self, base: Endpoint) -> int:
-        """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 section 7.1.1)."""
+        """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 7.1.1)."""
         return candidate_priority(CandidateType.PEER_REFLEXIVE, self._preference(base))
 
     def seen_as(self, base: Endpoint, endpoint: Endpoint) -> Candidate:
-        """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 section 7.2.5.3.1)."""
+        """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 7.2.5.3.1)."""
         known = self.find(base, endpoint)
         return known or self._make(CandidateType.PEER_REFLEXIVE, endpoint, base, self.check_priority(base))
 
@@ -107,7 +107,7 @@ class LocalCandidates:
         )
 
     def _foundation(self, key: _FoundationKey) -> str:
-        """Number the kinds of fate: type, base address, server address, transport (RFC 8445 section 5.1.1.3)."""
+        """Number the kinds of fate: type, base address, server address, transport (RFC 8445 5.1.1.3)."""
         return self._foundations.setdefault(key, str(len(self._foundations) + 1))
 
     def _preference(self, base: Endpoint, alternative: int = 0) -> int:

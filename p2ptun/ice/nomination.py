@@ -1,4 +1,4 @@
-"""Which valid pair carries data, and which one the controlling side nominates (RFC 8445 section 8.1.1).
+"""Which valid pair carries data, and which one the controlling side nominates (RFC 8445 8.1.1).
 
 The design's second decision: the first valid pair carries data at once, and nomination follows when no better pair can
 still succeed. There is no waiting time; what may still be better is asked of the check list.
@@ -16,7 +16,7 @@ from p2ptun.ice.role import Role
 def best_pair(pairs: Iterable[CandidatePair], role: Role) -> CandidatePair | None:
     """Choose what carries data: the nominated pair of the highest priority, else the valid one of the highest.
 
-    An aggressive peer nominates several pairs; both sides then take the same one (RFC 8445 section 8.1.1).
+    An aggressive peer nominates several pairs; both sides then take the same one (RFC 8445 8.1.1).
     """
     valid = (pair for pair in pairs if pair.valid)
     return max(valid, key=lambda pair: (pair.is_nominated, pair.valid_priority(role)), default=None)

@@ -1,4 +1,4 @@
-"""A candidate pair and the five states of its check (RFC 8445 section 6.1.2)."""
+"""A candidate pair and the five states of its check (RFC 8445 6.1.2)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint, SendError
 
 PairKey: TypeAlias = tuple[Endpoint, Endpoint]
-"""Base and destination: two pairs that agree in both are the same (RFC 8445 section 6.1.2.4)."""
+"""Base and destination: two pairs that agree in both are the same (RFC 8445 6.1.2.4)."""
 
 RTT_WEIGHT = 0.125  # RFC 6298 2: weight of a new sample
 
 
 class PairState(Enum):
-    """RFC 8445 section 6.1.2.6."""
+    """RFC 8445 6.1.2.6."""
 
     FROZEN = "frozen"  # waits until another pair of its foundation has succeeded
     WAITING = "waiting"
@@ -59,7 +59,7 @@ FATAL_PROBLEMS = (PairProblem.UNREACHABLE, PairProblem.FORBIDDEN)
 
 @dataclass(frozen=True, slots=True)
 class ValidPair:
-    """What a successful check proved (RFC 8445 section 7.2.5.3.2).
+    """What a successful check proved (RFC 8445 7.2.5.3.2).
 
     Its local candidate is the address that the other side saw: often server- or peer-reflexive where the checked pair
     has the host candidate. Nomination sits here.
@@ -78,7 +78,7 @@ class CandidatePair:
         priority: Depends on the role: `Checklist.prioritize` keeps it right.
         valid: What the last successful check proved; None until one was.
         is_claimed: We are controlled and the other side nominated this pair before our own check succeeded
-            (RFC 8445 section 7.3.1.5).
+            (RFC 8445 7.3.1.5).
         attempts: How often the running check was sent.
         confirmed_at: When the last authenticated answer came.
         rtt: Smoothed round trip; None while nothing was measured.
@@ -109,7 +109,7 @@ class CandidatePair:
 
     @property
     def foundation(self) -> tuple[str, str]:
-        """Foundations of both candidates, compared as whole strings (RFC 8445 section 6.1.2.6)."""
+        """Foundations of both candidates, compared as whole strings (RFC 8445 6.1.2.6)."""
         return self.local.foundation, self.remote.foundation
 
     @property

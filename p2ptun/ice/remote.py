@@ -1,4 +1,4 @@
-"""The peer's candidates: signalled ones, and those learnt from its checks (RFC 8445 sections 5.3 and 7.3.1.3)."""
+"""The peer's candidates: signalled ones, and those learnt from its checks (RFC 8445 5.3 and 7.3.1.3)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RemoteCandidates:
         return self._store(Candidate(kind, Transport.UDP, seen, priority, self._own_foundation(), seen))
 
     def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
-        """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 section 11.4); give the new one."""
+        """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11.4); give the new one."""
         foundation = told.foundation or learnt.foundation
         return self._store(replace(told, endpoint=learnt.endpoint, base=learnt.base, foundation=foundation))
 
@@ -62,7 +62,7 @@ class RemoteCandidates:
         return candidate
 
     def _own_foundation(self) -> str:
-        """Give a foundation that no other remote candidate has (RFC 8445 section 7.3.1.3)."""
+        """Give a foundation that no other remote candidate has (RFC 8445 7.3.1.3)."""
         taken = {candidate.foundation for candidate in self}
         while (foundation := f"learnt{self._learnt}") in taken:
             self._learnt += 1

@@ -1,4 +1,4 @@
-"""The two roles, and what happens when both sides claim the same (RFC 8445 sections 6.1.1, 7.2.5.1 and 7.3.1.1)."""
+"""The two roles, and what happens when both sides claim the same (RFC 8445 6.1.1, 7.2.5.1 and 7.3.1.1)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Stance:
     tie_breaker: int
 
     def resolve(self, their_role: Role | None, their_tie_breaker: int) -> Resolution:
-        """Compare a request with our role (RFC 8445 section 7.3.1.1).
+        """Compare a request with our role (RFC 8445 7.3.1.1).
 
         The larger tie-breaker ends up controlling; we win a draw when we are controlling and lose it otherwise, by
         switching: both sides apply this, whichever of them asks first. A request without a role (a peer older than
@@ -55,6 +55,6 @@ class Stance:
         self.role = self.role.opposite
 
     def lose(self, random_bytes: RandomBytes) -> None:
-        """Take the other role because of a 487, with a new tie-breaker (RFC 8445 section 7.2.5.1)."""
+        """Take the other role because of a 487, with a new tie-breaker (RFC 8445 7.2.5.1)."""
         self.switch()
         self.tie_breaker = int.from_bytes(random_bytes(TIE_BREAKER_BYTES), "big")

@@ -1,4 +1,4 @@
-"""Which addresses can reach which: families, links and zones (RFC 8445 section 6.1.2.2, RFC 4007, RFC 8421)."""
+"""Which addresses can reach which: families, links and zones (RFC 8445 6.1.2.2, RFC 4007, RFC 8421)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signalled(endpoint: Endpoint) -> Endpoint:
 def destination_from(base: Endpoint, remote: Endpoint) -> Endpoint | None:
     """Give the endpoint to send to in order to reach `remote` from `base`; None when the two don't share a scope.
 
-    Families must match, loopback reaches only loopback, link-local only link-local (RFC 8445 section 6.1.2.2). A
+    Families must match, loopback reaches only loopback, link-local only link-local (RFC 8445 6.1.2.2). A
     link-local destination takes the zone of the base: the remote side can't know it.
     """
     here, there = base.address, unmapped(remote.address)

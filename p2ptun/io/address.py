@@ -77,10 +77,10 @@ class LocalAddress:
 
 
 def choose_candidates(addresses: Iterable[LocalAddress], uplinks: Sequence[int]) -> list[LocalAddress]:
-    """Choose the addresses that ICE offers as host candidates, best first, IPv6 and IPv4 in turns (RFC 8421 section 4).
+    """Choose the addresses that ICE offers as host candidates, best first, IPv6 and IPv4 in turns (RFC 8421 4).
 
     `uplinks` are the indexes of the interfaces with a default route, most preferred first; their addresses lead.
-    RFC 8445 section 5.1.1.1: no loopback, no IPv4-mapped or -compatible, no site-local; addresses that give away the
+    RFC 8445 5.1.1.1: no loopback, no IPv4-mapped or -compatible, no site-local; addresses that give away the
     network card stay back where private ones of the same network exist; link-local ones only where the machine has
     nothing better in that family. Ours: nothing from a tunnel, for a path through it would run inside itself.
     """

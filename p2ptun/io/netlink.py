@@ -30,7 +30,7 @@ ROUTE_PROTOCOL = 112
 QUEUE_LENGTH = 1000
 """Packets that wait in the TUN's queue: a burst of TCP at 1 Gb/s for 12 ms, the time of one busy turn of our loop."""
 
-MIN_IPV6_MTU = 1280  # RFC 8200 section 5
+MIN_IPV6_MTU = 1280  # RFC 8200 5
 
 PRIVILEGE_REMEDY = "Run it with sudo, or give it CAP_NET_ADMIN."
 

@@ -2,7 +2,7 @@
 
 Two questions, two ways to ask. *Addresses* come from getaddrinfo (in a thread of trio's): every other program on the
 machine uses it, so /etc/hosts, nsswitch.conf, mDNS and a company's split DNS give the same answer here. *SRV records*
-(RFC 8489 section 8.1, RFC 5928) are beyond getaddrinfo; dnspython asks for them, and only when the URI names no port.
+(RFC 8489 8.1, RFC 5928) are beyond getaddrinfo; dnspython asks for them, and only when the URI names no port.
 The NAPTR step of RFC 5928 is left out: our URIs always settle the transport.
 
 dnspython is imported on first use.

@@ -28,7 +28,7 @@ class Fragmentation(Enum):
     ALLOWED (IP_PMTUDISC_WANT): the kernel learns the path MTU from ICMP and splits what is larger. Full-sized packets
     get through on every path, at the cost of two datagrams each: the default, as long as nobody measures the path.
     FORBIDDEN (IP_PMTUDISC_PROBE): every datagram says "don't fragment", and ICMP, which anybody can forge, is ignored.
-    For who measures the path by probes of its own (RFC 8899 section 4.6).
+    For who measures the path by probes of its own (RFC 8899 4.6).
     """
 
     ALLOWED = 1

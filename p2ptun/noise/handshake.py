@@ -1,4 +1,4 @@
-"""HandshakeState (Noise section 5.3): writes and reads the messages of one handshake."""
+"""HandshakeState (Noise 5.3): writes and reads the messages of one handshake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handshake patterns as data (Noise sections 7 and 9): who sends which tokens in which message."""
+"""Handshake patterns as data (Noise 7 and 9): who sends which tokens in which message."""
 
 from __future__ import annotations
 

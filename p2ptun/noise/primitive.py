@@ -1,4 +1,4 @@
-"""The functions that the name 25519_ChaChaPoly_BLAKE2s stands for (Noise sections 4 and 12)."""
+"""The functions that the name 25519_ChaChaPoly_BLAKE2s stands for (Noise 4 and 12)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAG_SIZE = 16  # Noise 4.2
 
 
 def public_key(private: bytes | bytearray) -> bytes:
-    """Compute the X25519 public key of a private key (RFC 7748 section 6.1)."""
+    """Compute the X25519 public key of a private key (RFC 7748 6.1)."""
     public: bytes = bindings.crypto_scalarmult_base(bytes(private))
     return public
 

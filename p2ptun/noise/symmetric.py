@@ -1,4 +1,4 @@
-"""CipherState and SymmetricState (Noise sections 5.1 and 5.2), with the specification's names."""
+"""CipherState and SymmetricState (Noise 5.1 and 5.2), with the specification's names."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ def proposed_networks(session_id: bytes) -> tuple[IPv4Network, ...]:
 
 
 def unique_local_network(session_id: bytes) -> IPv6Network:
-    """Derive the /127: fd, 40 bits of global id, 16 of subnet, and interface ids 2 and 3 (RFC 4193 section 3.1).
+    """Derive the /127: fd, 40 bits of global id, 16 of subnet, and interface ids 2 and 3 (RFC 4193 3.1).
 
-    RFC 6164 section 5.1 advises against ids 0 and 1: 0 is the subnet-router anycast address of a /64.
+    RFC 6164 5.1 advises against ids 0 and 1: 0 is the subnet-router anycast address of a /64.
     """
     prefix = b"\xfd" + blake2s(session_id, person=b"p2ptun-6").digest()[:7]
     return IPv6Network((int.from_bytes(prefix + bytes(8), "big") + 2, 127))

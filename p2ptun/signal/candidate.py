@@ -8,7 +8,7 @@
                        bits 5-7 zero
     1      4 or 16     address, without a zone
     ..     2           port
-    ..     2           local preference (RFC 8445 section 5.1.2.1)
+    ..     2           local preference (RFC 8445 5.1.2.1)
 
 The priority follows from type and local preference, both sides using the recommended type preferences. The foundation
 is made from type, transport and address: it only has to be equal for candidates that share their fate, and two

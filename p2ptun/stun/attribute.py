@@ -1,4 +1,4 @@
-"""The one table of all attributes that STUN, ICE and TURN use (RFC 8489 section 18.3 and the registry it began).
+"""The one table of all attributes that STUN, ICE and TURN use (RFC 8489 18.3 and the registry it began).
 
 An attribute is `number (2) | length (2) | value | padding to 4`. Numbers below 0x8000 are comprehension-required: who
 doesn't know one may not go on; the others may be skipped.
@@ -46,7 +46,7 @@ class Attribute(Generic[V]):
 
     @property
     def is_required(self) -> bool:
-        """Tell whether a receiver that doesn't know it must refuse the message (RFC 8489 section 14)."""
+        """Tell whether a receiver that doesn't know it must refuse the message (RFC 8489 14)."""
         return is_required(self.number)
 
     def encode(self, value: V, transaction_id: bytes) -> bytes:

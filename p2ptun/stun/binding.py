@@ -1,4 +1,4 @@
-"""The Binding usage: ask a server how our address looks from there, and answer such a question (RFC 8489 section 2)."""
+"""The Binding usage: ask a server how our address looks from there, and answer such a question (RFC 8489 2)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reflexive:
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
-    """300: ask this server instead (RFC 8489 section 10). Believe it only when it is sealed; mind loops.
+    """300: ask this server instead (RFC 8489 10). Believe it only when it is sealed; mind loops.
 
     Over TLS the certificate must name `domain`, or the first server's name when it is None.
     """

@@ -1,4 +1,4 @@
-"""How each kind of attribute value lies in bytes (RFC 8489 section 14, RFC 8656 section 18, RFC 5780 section 7).
+"""How each kind of attribute value lies in bytes (RFC 8489 14, RFC 8656 18, RFC 5780 7).
 
 A codec knows nothing of attribute numbers and names. It takes the transaction ID along, because XOR addresses need it.
 It refuses by ValueError or struct.error; `Attribute` turns these into the error that the direction calls for.

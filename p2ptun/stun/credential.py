@@ -1,4 +1,4 @@
-"""Long-term credentials (RFC 8489 section 9.2): one authentication layer per side, for every method.
+"""Long-term credentials (RFC 8489 9.2): one authentication layer per side, for every method.
 
 The server challenges (401) with a realm, a nonce and the password algorithms it offers; the client signs what it sends
 from then on. Nobody between them can talk the two into weaker algorithms: the nonce, which only the server can make,
@@ -46,7 +46,7 @@ from p2ptun.stun.precis import opaque_string
 from p2ptun.types import Endpoint
 
 NONCE_COOKIE: Final = b"obMatJos2"  # RFC 8489 9.2
-NONCE_LIFETIME: Final = 3600.0  # seconds; our choice, RFC 8656 section 5 recommends an hour at most
+NONCE_LIFETIME: Final = 3600.0  # seconds; our choice, RFC 8656 5 recommends an hour at most
 OFFERED: Final = (PasswordAlgorithm(KeyAlgorithm.SHA256.value), PasswordAlgorithm(KeyAlgorithm.MD5.value))
 
 _RETRY_LIMITS: Final[dict[int, int]] = {Code.UNAUTHENTICATED: 1, Code.STALE_NONCE: 3}

@@ -1,4 +1,4 @@
-"""STUN messages (RFC 8489 section 5) and their framing.
+"""STUN messages (RFC 8489 5) and their framing.
 
 ::
 
@@ -57,7 +57,7 @@ _COMPUTED: Final = (MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, FINGERPRINT)
 
 
 class Method(IntEnum):
-    """What is asked for: RFC 8489 18.2 and RFC 8656 section 17."""
+    """What is asked for: RFC 8489 18.2 and RFC 8656 17."""
 
     BINDING = 0x001
     ALLOCATE = 0x003
@@ -69,7 +69,7 @@ class Method(IntEnum):
 
 
 class MessageClass(Enum):
-    """The two class bits (RFC 8489 section 5)."""
+    """The two class bits (RFC 8489 5)."""
 
     REQUEST = 0b00
     INDICATION = 0b01
@@ -100,7 +100,7 @@ class Message:
     macs: tuple[Mac, ...] = field(default=(), compare=False, repr=False)
 
     def get(self, attribute: Attribute[V]) -> V | None:
-        """Give the value of an attribute; its first one counts when it comes twice (RFC 8489 section 14)."""
+        """Give the value of an attribute; its first one counts when it comes twice (RFC 8489 14)."""
         return next(iter(self.get_all(attribute)), None)
 
     def get_all(self, attribute: Attribute[V]) -> tuple[V, ...]:
@@ -122,7 +122,7 @@ class Message:
 
 
 def new_transaction_id(random_bytes: RandomBytes) -> TransactionId:
-    """Draw a transaction ID (RFC 8489 section 5: uniformly and cryptographically random)."""
+    """Draw a transaction ID (RFC 8489 5: uniformly and cryptographically random)."""
     return TransactionId(random_bytes(TRANSACTION_ID_LENGTH))
 
 
@@ -216,7 +216,7 @@ def _unseal_untrusted(data: bytes) -> tuple[list[tuple[int, bytes]], tuple[Mac, 
 
 
 def _iterate_untrusted(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Give offset, number and value of each attribute. Padding may hold anything (RFC 8489 section 14)."""
+    """Give offset, number and value of each attribute. Padding may hold anything (RFC 8489 14)."""
     at = HEADER_LENGTH
     left = MAX_ATTRIBUTES
     while at < len(data):

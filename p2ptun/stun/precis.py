@@ -1,6 +1,6 @@
-"""Prepare user names, realms and passwords so that both sides hash the same bytes: OpaqueString (RFC 8265 section 4.2).
+"""Prepare user names, realms and passwords so that both sides hash the same bytes: OpaqueString (RFC 8265 4.2).
 
-The code points of the FreeformClass are taken from RFC 8264 section 8 with the Unicode tables of this Python.
+The code points of the FreeformClass are taken from RFC 8264 8 with the Unicode tables of this Python.
 """
 
 from __future__ import annotations

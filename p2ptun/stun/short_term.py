@@ -1,4 +1,4 @@
-"""Short-term credentials (RFC 8489 section 9.1): a user name and a password that both sides got some other way.
+"""Short-term credentials (RFC 8489 9.1): a user name and a password that both sides got some other way.
 
 ICE has them too, but knows beforehand that it uses MESSAGE-INTEGRITY alone and judges messages by rules of its own.
 """

@@ -1,4 +1,4 @@
-"""Cut a TCP or TLS stream into the messages in it (RFC 8489 6.2.2, RFC 8656 section 12.5 for what is mixed in)."""
+"""Cut a TCP or TLS stream into the messages in it (RFC 8489 6.2.2, RFC 8656 12.5 for what is mixed in)."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Transaction:
         """End it on a valid response.
 
         Returns the round-trip time in seconds; None when the request was repeated, since nobody knows which copy was
-        answered (Karn's algorithm, RFC 6298 section 3).
+        answered (Karn's algorithm, RFC 6298 3).
         """
         self._stop(TransactionState.COMPLETED)
         return now - self._started_at if self._transmitted == 1 else None

@@ -17,8 +17,8 @@ from typing import Final, NoReturn
 from p2ptun.errors import ConfigError
 from p2ptun.types import IPAddress, Transport, unmapped
 
-DEFAULT_PORT: Final = 3478  # RFC 8489 section 8
-DEFAULT_SECURE_PORT: Final = 5349  # RFC 8489 section 8
+DEFAULT_PORT: Final = 3478  # RFC 8489 8
+DEFAULT_SECURE_PORT: Final = 5349  # RFC 8489 8
 MAX_QUOTED: Final = 100  # characters of a bad URI that an error repeats: enough to find it, too few to flood a terminal
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?![0-9]+\Z)(.*)", re.DOTALL)
@@ -51,7 +51,7 @@ class StunUri:
     """A server as it was written.
 
     `host` is a name in lower case or an IP address in its canonical form, without brackets. `port` and `transport` are
-    None where the URI leaves them open: then DNS SRV may fill them in (RFC 5928, RFC 8489 section 8), and without it
+    None where the URI leaves them open: then DNS SRV may fill them in (RFC 5928, RFC 8489 8), and without it
     `port_or_default` and `transport_or_default` hold.
     """
 

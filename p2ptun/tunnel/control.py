@@ -17,7 +17,7 @@ from p2ptun.tunnel.msgpack import read_untrusted
 
 MAX_CANDIDATES = 32  # in one message: 32 of 40 bytes still fit one datagram
 MAX_CANDIDATE_SIZE = 256
-MAX_CONTROL_SIZE = 1200  # a path of 1280 bytes, the least that IPv6 allows, carries it (RFC 8200 section 5)
+MAX_CONTROL_SIZE = 1200  # a path of 1280 bytes, the least that IPv6 allows, carries it (RFC 8200 5)
 
 
 class CloseReason(Enum):

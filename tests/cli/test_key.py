@@ -24,7 +24,7 @@ def test_a_key_and_its_public_key_come_through_pipes() -> None:
 
 
 def test_the_public_key_is_that_of_the_rfc() -> None:
-    """RFC 7748 section 6.1: Alice's keys."""
+    """RFC 7748 6.1: Alice's keys."""
     private = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
     public = bytes.fromhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
     assert p2ptun("pubkey", stdin=base64.b64encode(private)).stdout.strip() == base64.b64encode(public)

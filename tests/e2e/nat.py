@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Mapping(Enum):
-    """Whether one inner socket keeps one external port (RFC 4787 section 4.1)."""
+    """Whether one inner socket keeps one external port (RFC 4787 4.1)."""
 
     ENDPOINT_INDEPENDENT = "masquerade"
     ADDRESS_AND_PORT_DEPENDENT = "masquerade fully-random"

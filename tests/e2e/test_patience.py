@@ -25,7 +25,7 @@ from tests.e2e.program import Program, Tunnel, TunnelLab
 
 pytestmark = pytest.mark.root
 
-CONSENT_EXPIRY = 30.0  # RFC 7675 section 5.1
+CONSENT_EXPIRY = 30.0  # RFC 7675 5.1
 CARRYING = 45.0
 """How long a person carries the answer: longer than a check list lives (39.5 s) and than the NATs remember (28 s)."""
 

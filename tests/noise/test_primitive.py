@@ -5,7 +5,7 @@ import pytest
 from p2ptun.errors import AuthenticationFailed
 from p2ptun.noise.primitive import decrypt, diffie_hellman, encrypt, hash_of, hkdf, public_key
 
-# RFC 7748 section 6.1
+# RFC 7748 6.1
 ALICE = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
 ALICE_PUBLIC = bytes.fromhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
 BOB = bytes.fromhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")

@@ -1,4 +1,4 @@
-"""The published sample messages: RFC 5769 section 2 and RFC 8489 appendix B.1 (with its erratum 6268)."""
+"""The published sample messages: RFC 5769 2 and RFC 8489 appendix B.1 (with its erratum 6268)."""
 
 from __future__ import annotations
 
