@@ -86,7 +86,8 @@ class Batch:
     def add_span(self, start: int, end: int) -> None:
         """Record bytes that are in the buffer already, at or after the last span.
 
-        Raises LocalProtocolError when they overlap what is there or lie outside the buffer.
+        Raises:
+            LocalProtocolError: If they overlap what is there or lie outside the buffer.
         """
         if not self.end <= start <= end <= self.buffer.size:
             raise LocalProtocolError(

@@ -49,7 +49,8 @@ class Key:
     def seal_into(self, out: Buffer, out_at: int, source: Buffer, start: int, end: int, counter: int) -> int:
         """Seal `source[start:end]` to `out` at `out_at`; return how many bytes were written, the tag included.
 
-        Raises LocalProtocolError, before anything is written, when a range lies outside its buffer.
+        Raises:
+            LocalProtocolError: If a range lies outside its buffer, before anything is written.
         """
         size = end - start
         written = size + self._tag_size
@@ -63,7 +64,9 @@ class Key:
         """Open `source[start:end]` to `out` at `out_at`; return the size of the plaintext, or -1: not authentic.
 
         After -1 the bytes at `out_at` mean nothing. Too short to hold a tag is not authentic either.
-        Raises LocalProtocolError, before anything is written, when a range lies outside its buffer.
+
+        Raises:
+            LocalProtocolError: If a range lies outside its buffer, before anything is written.
         """
         size = end - start - self._tag_size
         if not (0 <= start <= end <= source.size and 0 <= out_at <= out.size - size):

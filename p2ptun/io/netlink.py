@@ -73,19 +73,13 @@ class RouteLookup:
 
 
 def list_addresses() -> list[LocalAddress]:
-    """List every address of every interface.
-
-    Raises DeviceError.
-    """
+    """List every address of every interface. Raises DeviceError."""
     with _kernel() as kernel:
         return _read_addresses(kernel, _read_links(kernel))
 
 
 def candidate_addresses() -> list[LocalAddress]:
-    """List the addresses fit for ICE host candidates, best first (`choose_candidates` has the rules).
-
-    Raises DeviceError.
-    """
+    """List the addresses fit for ICE host candidates, best first (rules: `choose_candidates`). Raises DeviceError."""
     with _kernel() as kernel:
         links = _read_links(kernel)
         defaults = [route for route in _read_routes(kernel, links) if route.destination.prefixlen == 0]
@@ -100,7 +94,8 @@ def existing_networks() -> list[IPNetwork]:
     Tunnel addresses taken from one of them would hide its machines from this one. Default routes and other very wide
     ones are left out, or no private address would ever be free on a machine with a company VPN.
 
-    Raises DeviceError.
+    Raises:
+        DeviceError: If the kernel doesn't say.
     """
     with _kernel() as kernel:
         links = _read_links(kernel)
@@ -119,7 +114,8 @@ def lookup_route(destination: IPAddress) -> RouteLookup | None:
 
     Where it leads through a tunnel (`is_tunnel`), it is no way for the datagrams of another tunnel.
 
-    Raises DeviceError.
+    Raises:
+        DeviceError: If the kernel doesn't say.
     """
     with _kernel() as kernel:
         zone = destination.scope_id if isinstance(destination, IPv6Address) else None
@@ -150,7 +146,8 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
     kernel makes no link-local address, for its router solicitations would be the tunnel's first packets. Everything
     vanishes with the device. What is in use elsewhere is refused before anything is changed.
 
-    Raises DeviceError with the remedy, PrivilegeError.
+    Raises:
+        DeviceError: If the kernel refuses, with the remedy; PrivilegeError if we may not.
     """
     _check_mtu(addresses, mtu)
     with _kernel() as kernel:
@@ -176,7 +173,8 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
 def check_addresses(addresses: Sequence[IPInterface]) -> None:
     """Check that addresses for a tunnel to come are in use nowhere on this machine.
 
-    Raises DeviceError with the remedy.
+    Raises:
+        DeviceError: If one is, with the remedy.
     """
     with _kernel() as kernel:
         present = _read_addresses(kernel, _read_links(kernel))
@@ -185,10 +183,7 @@ def check_addresses(addresses: Sequence[IPInterface]) -> None:
 
 
 def list_routes() -> list[Route]:
-    """List the unicast routes of the main table, IPv4 first.
-
-    Raises DeviceError.
-    """
+    """List the unicast routes of the main table, IPv4 first. Raises DeviceError."""
     with _kernel() as kernel:
         return _read_routes(kernel, _read_links(kernel))
 
@@ -196,7 +191,8 @@ def list_routes() -> list[Route]:
 def add_routes(name: str, routes: Iterable[IPNetwork]) -> None:
     """Lead more networks into a configured interface. One that already leads there is no error.
 
-    Raises DeviceError with the remedy, PrivilegeError.
+    Raises:
+        DeviceError: If the kernel refuses, with the remedy; PrivilegeError if we may not.
     """
     with _kernel() as kernel:
         index = _index_of(name)
@@ -215,7 +211,8 @@ def remove_routes(name: str, routes: Iterable[IPNetwork]) -> None:
 
     Closing the TUN removes them anyway: this is for an interface that stays, when a peer leaves.
 
-    Raises DeviceError, PrivilegeError.
+    Raises:
+        DeviceError: If the kernel refuses, with the remedy; PrivilegeError if we may not.
     """
     unwanted = set(routes)
     with _kernel() as kernel:

@@ -45,7 +45,8 @@ async def resolve(uri: StunUri, nameservers: Sequence[Endpoint] = ()) -> list[En
 
     `nameservers` are asked for SRV records in place of those in /etc/resolv.conf.
 
-    Raises ResolutionError with one sentence; never anything else, whatever the name or the answers.
+    Raises:
+        ResolutionError: In one sentence; never anything else, whatever the name or the answers.
     """
     if uri.address is not None:
         return [Endpoint.of(uri.address, uri.port_or_default)]
@@ -75,7 +76,8 @@ async def _resolve_name(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[E
 async def _find_targets(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[_Target]:
     """Ask for SRV records, in the order of RFC 2782; none when there are none or nobody answers.
 
-    Raises ResolutionError when the one record says that the service isn't offered.
+    Raises:
+        ResolutionError: If the one record says that the service isn't offered.
     """
     from dns.asyncresolver import Resolver
     from dns.exception import DNSException

@@ -23,7 +23,8 @@ def endpoint_of(sockaddr: SockAddr) -> Endpoint:
 def sockaddr_of(endpoint: Endpoint, local: Endpoint | None = None) -> SockAddr:
     """Build the kernel's form. A link-local address without a zone is on the link of `local`.
 
-    Raises OSError when no interface has the zone's name.
+    Raises:
+        OSError: If no interface has the zone's name.
     """
     address = endpoint.address
     if isinstance(address, IPv4Address):

@@ -55,7 +55,9 @@ class TunDevice:
         The interface starts down and without addresses: `netlink.configure` does the rest and sets `mtu`, which
         here says how much room a packet needs.
 
-        Raises DeviceError (name invalid or taken, no /dev/net/tun) and PrivilegeError, each with its remedy.
+        Raises:
+            DeviceError: If the name is invalid or taken or there is no /dev/net/tun, with the remedy.
+            PrivilegeError: If we may not, with the remedy.
         """
         if name is None:
             return cls(_create_numbered(), mtu)
@@ -76,7 +78,8 @@ class TunDevice:
     async def wait_readable(self) -> None:
         """Wait until a packet is there.
 
-        Raises trio.ClosedResourceError when the device is closed meanwhile.
+        Raises:
+            trio.ClosedResourceError: If the device is closed meanwhile.
         """
         if self._is_closed:
             raise trio.ClosedResourceError
@@ -87,7 +90,8 @@ class TunDevice:
 
         At most PACKETS_PER_WAKE, and only while a packet of `mtu` bytes fits: the kernel would cut it short.
 
-        Raises DeviceError when somebody removed the interface.
+        Raises:
+            DeviceError: If somebody removed the interface.
         """
         view = batch.buffer.view
         spans = batch.spans
@@ -112,7 +116,8 @@ class TunDevice:
     def write_batch(self, batch: Batch) -> int:
         """Write every packet of `batch`; return how many the kernel took. A refused packet costs itself only.
 
-        Raises DeviceError when somebody removed the interface.
+        Raises:
+            DeviceError: If somebody removed the interface.
         """
         written = 0
         write = os.write
@@ -148,10 +153,7 @@ class TunDevice:
 
 
 def check_name(name: str) -> None:
-    """Check an interface name before the kernel does, to say what is wrong with it.
-
-    Raises DeviceError.
-    """
+    """Check an interface name before the kernel does, to say what is wrong with it. Raises DeviceError."""
     if not name:
         raise DeviceError("The interface name is empty.", _NAME_REMEDY)
     if len(name.encode(errors="replace")) > MAX_NAME_SIZE:

@@ -77,7 +77,8 @@ class UdpSocket:
 
         It waits for nothing and is a checkpoint, as trio's own `bind`.
 
-        Raises DeviceError with the remedy.
+        Raises:
+            DeviceError: If the kernel refuses, with the remedy.
         """
         await trio.lowlevel.checkpoint()
         try:
@@ -91,7 +92,8 @@ class UdpSocket:
     ) -> UdpSocket:
         """Open a socket on the first port of `ports` that is free on `address`.
 
-        Raises DeviceError when none is.
+        Raises:
+            DeviceError: If none is.
         """
         for port in ports:
             try:
@@ -114,14 +116,16 @@ class UdpSocket:
     async def wait_readable(self) -> None:
         """Wait until a datagram is there.
 
-        Raises trio.ClosedResourceError when the socket is closed before or meanwhile.
+        Raises:
+            trio.ClosedResourceError: If the socket is closed before or meanwhile.
         """
         await trio.lowlevel.wait_readable(self._descriptor())
 
     async def wait_writable(self) -> None:
         """Wait until a full socket takes datagrams again.
 
-        Raises trio.ClosedResourceError when the socket is closed before or meanwhile.
+        Raises:
+            trio.ClosedResourceError: If the socket is closed before or meanwhile.
         """
         await trio.lowlevel.wait_writable(self._descriptor())
 

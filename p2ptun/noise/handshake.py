@@ -43,7 +43,8 @@ class HandshakeState:
     ) -> None:
         """Do Initialize.
 
-        Raises LocalProtocolError when `rs` or the pre-shared key doesn't fit the pattern.
+        Raises:
+            LocalProtocolError: If `rs` or the pre-shared key doesn't fit the pattern.
         """
         self._pattern = pattern
         self._initiator = initiator
@@ -81,8 +82,9 @@ class HandshakeState:
     def write_message(self, payload: bytes = b"") -> bytes:
         """Write the next message with `payload` inside.
 
-        Raises LocalProtocolError out of turn or above 65535 bytes, AuthenticationFailed when a key of the remote side
-        has low order.
+        Raises:
+            LocalProtocolError: Out of turn or above 65535 bytes.
+            AuthenticationFailed: If a key of the remote side has low order.
         """
         if not self.is_our_turn:
             raise LocalProtocolError(f"{self!r} has nothing to write")
@@ -97,8 +99,10 @@ class HandshakeState:
     def read_message(self, message: bytes) -> bytes:
         """Read the next message and return its payload. Untrusted.
 
-        Raises MalformedPacket when it is too short or too long, AuthenticationFailed when a tag or key doesn't fit, and
-        LocalProtocolError out of turn.
+        Raises:
+            MalformedPacket: If it is too short or too long.
+            AuthenticationFailed: If a tag or key doesn't fit.
+            LocalProtocolError: Out of turn.
         """
         if self.is_our_turn or self.is_finished:
             raise LocalProtocolError(f"{self!r} has nothing to read")
@@ -128,7 +132,8 @@ class HandshakeState:
 
         This is for keys of another algorithm than the handshake's; `split` and every label are independent.
 
-        Raises LocalProtocolError before the end, or for an empty label or a wrong size.
+        Raises:
+            LocalProtocolError: Before the end, or for an empty label or a wrong size.
         """
         self._refuse_unfinished()
         return self._symmetric.derive(label, size)

@@ -55,7 +55,8 @@ def decode_key(text: str, where: str = "", key: str = "key") -> bytes:
 
     `where` and `key` name the file and the setting in the error, which never quotes the text: it may be a secret.
 
-    Raises ConfigError.
+    Raises:
+        ConfigError: If it is no key, in words for the person who wrote it.
     """
     stripped = text.strip()
     try:

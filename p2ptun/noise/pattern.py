@@ -61,7 +61,8 @@ def pattern_of(name: str) -> Pattern:
 
     psk0 stands before the first message's tokens, pskN after those of message N.
 
-    Raises LocalProtocolError for a name that isn't known.
+    Raises:
+        LocalProtocolError: If the name isn't known.
     """
     match = _NAME.fullmatch(name)
     base = FUNDAMENTAL.get(match["base"]) if match else None

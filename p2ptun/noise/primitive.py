@@ -27,7 +27,8 @@ def diffie_hellman(private: bytes | bytearray, public: bytes) -> bytes:
 
     Noise 12.1 leaves it open what to do about an all-zero output; we refuse it, since an honest key never gives it.
 
-    Raises AuthenticationFailed when `public` is a point of low order or no public key at all.
+    Raises:
+        AuthenticationFailed: If `public` is a point of low order or no public key at all.
     """
     if len(public) != DH_SIZE:
         raise AuthenticationFailed(f"a public key of {len(public)} bytes")

@@ -134,7 +134,8 @@ class SymmetricState:
     def derive(self, label: bytes, size: int) -> bytes:
         """Derive up to 32 more secret bytes from the chaining key, apart from `split`'s and from other labels'.
 
-        Raises LocalProtocolError for an empty label (that is `split`) or too large a size.
+        Raises:
+            LocalProtocolError: For an empty label (that is `split`) or too large a size.
         """
         if not label or not 0 < size <= HASH_SIZE:
             raise LocalProtocolError(f"deriving takes a label and 1 to {HASH_SIZE} bytes")

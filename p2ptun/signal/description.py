@@ -95,7 +95,8 @@ def draw_session_id(random_bytes: RandomBytes) -> bytes:
 def encode_description(description: Description) -> bytes:
     """Write our own description.
 
-    Raises LocalProtocolError when a field has a size that the layout has no room for.
+    Raises:
+        LocalProtocolError: If a field has a size that the layout has no room for.
     """
     credentials = description.credentials
     flags = (description.kind is Kind.ANSWER) * _ANSWER | description.end_of_candidates * _END_OF_CANDIDATES
