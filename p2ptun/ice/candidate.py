@@ -109,8 +109,8 @@ def _number(word: str, low: int, high: int) -> int:
 def _endpoint(address: str, port: str) -> Endpoint:
     try:
         parsed = ip_address(address)
-    except ValueError as exc:
-        raise MalformedPacket("candidate: address") from exc
+    except ValueError as error:
+        raise MalformedPacket("candidate: address") from error
     if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
         raise MalformedPacket("candidate: zone of another host")
     return Endpoint.of(parsed, _number(port, 0, 65535))
@@ -127,8 +127,8 @@ def _related(extensions: dict[str, str]) -> Endpoint | None:
 def _candidate_type(word: str) -> CandidateType:
     try:
         return CandidateType(word.lower())
-    except ValueError as exc:
-        raise MalformedPacket("candidate: type") from exc
+    except ValueError as error:
+        raise MalformedPacket("candidate: type") from error
 
 
 def _transport(word: str) -> Transport:
@@ -150,5 +150,5 @@ def _ufrag(word: str) -> str:
 def _tcp_type(word: str) -> TcpType | None:
     try:
         return TcpType(word) if word else None
-    except ValueError as exc:
-        raise MalformedPacket("candidate: tcptype") from exc
+    except ValueError as error:
+        raise MalformedPacket("candidate: tcptype") from error

@@ -122,8 +122,8 @@ def lookup_route(destination: IPAddress) -> RouteLookup | None:
         request = {"dst": str(destination).partition("%")[0], "family": _family(destination)}
         try:
             answer = next(iter(kernel.route("get", **request, **({"oif": _index_of(zone)} if zone else {}))))
-        except _netlink_error() as exc:
-            if _errno(exc) in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+        except _netlink_error() as error:
+            if _errno(error) in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return None
             raise
         link = _read_links(kernel)[answer.get_attr("RTA_OIF")]
@@ -351,8 +351,8 @@ def _family(address: IPAddress | IPNetwork | IPInterface) -> int:
 def _index_of(name: str) -> int:
     try:
         return socket.if_nametoindex(name)
-    except OSError as exc:
-        raise DeviceError(f"There is no interface {name}.", "List those there are: ip -br link") from exc
+    except OSError as error:
+        raise DeviceError(f"There is no interface {name}.", "List those there are: ip -br link") from error
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------
@@ -380,10 +380,10 @@ def _explained(what: str, remedy: str = "") -> Iterator[None]:
         yield
     except P2ptunError:
         raise
-    except (_netlink_error(), OSError) as exc:
-        if _errno(exc) == errno.EPERM:
-            raise PrivilegeError(f"{what}: this needs CAP_NET_ADMIN.", PRIVILEGE_REMEDY) from exc
-        raise DeviceError(f"{what}: {os.strerror(_errno(exc))}.", remedy) from exc
+    except (_netlink_error(), OSError) as error:
+        if _errno(error) == errno.EPERM:
+            raise PrivilegeError(f"{what}: this needs CAP_NET_ADMIN.", PRIVILEGE_REMEDY) from error
+        raise DeviceError(f"{what}: {os.strerror(_errno(error))}.", remedy) from error
 
 
 def _errno(error: Exception) -> int:

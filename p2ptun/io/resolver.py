@@ -66,8 +66,8 @@ async def _resolve_name(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[E
     for target in targets:
         try:
             found |= dict.fromkeys(await _addresses_of(target))
-        except ResolutionError as exc:
-            problem = exc
+        except ResolutionError as error:
+            problem = error
     if problem is not None and not found:
         raise problem
     return list(found)[:MAX_ENDPOINTS]
@@ -105,10 +105,10 @@ async def _find_targets(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[_
 async def _addresses_of(target: _Target) -> list[Endpoint]:
     try:
         answers = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
-    except socket.gaierror as exc:
-        raise _translated(target.host, exc) from exc
-    except (OSError, UnicodeError, ValueError) as exc:
-        raise ResolutionError(f"{target.host!r} can't be the name of a host.", _SPELLING) from exc
+    except socket.gaierror as error:
+        raise _translated(target.host, error) from error
+    except (OSError, UnicodeError, ValueError) as error:
+        raise ResolutionError(f"{target.host!r} can't be the name of a host.", _SPELLING) from error
     # the third shape that its type allows for is that of a Python without IPv6
     decoded = [endpoint_of(cast(SockAddr, sockaddr)) for *_, sockaddr in answers]
     found = dict.fromkeys(Endpoint.of(each.address, each.port) for each in decoded)

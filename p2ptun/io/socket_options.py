@@ -86,8 +86,8 @@ def confine(sock: socket.socket, interface: str | None) -> bool:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-    except OSError as exc:
-        logger.debug("%s is not confined to %s: %s", sock.getsockname(), interface, exc)
+    except OSError as error:
+        logger.debug("%s is not confined to %s: %s", sock.getsockname(), interface, error)
         return False
     return True
 

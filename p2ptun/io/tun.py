@@ -106,8 +106,8 @@ class TunDevice:
                 size = os.readv(descriptor, (view[end:],))
             except BlockingIOError:
                 break
-            except OSError as exc:
-                self._check_alive(exc)
+            except OSError as error:
+                self._check_alive(error)
                 break
             spans.append((end, end + size))
             end += size
@@ -126,9 +126,9 @@ class TunDevice:
             try:
                 write(descriptor, packet)
                 written += 1
-            except OSError as exc:
-                self._check_alive(exc)
-                self.write_errors[errno.errorcode.get(exc.errno or 0, "unknown")] += 1
+            except OSError as error:
+                self._check_alive(error)
+                self.write_errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
         return written
 
     def close(self) -> None:
@@ -177,10 +177,10 @@ def _create(name: str) -> TunTapDevice | None:
     """Create the interface; None when the name is taken."""
     try:
         return TunTapDevice(name=name, flags=_FLAGS)
-    except OSError as exc:
-        if exc.errno in (errno.EBUSY, errno.EEXIST):
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.EEXIST):
             return None
-        raise _translated(name, exc) from exc
+        raise _translated(name, error) from error
 
 
 def _translated(name: str, error: OSError) -> DeviceError:

@@ -83,8 +83,8 @@ class UdpSocket:
         await trio.lowlevel.checkpoint()
         try:
             return cls(open_socket(local, options), options)
-        except OSError as exc:
-            raise _translated(local, exc) from exc
+        except OSError as error:
+            raise _translated(local, error) from error
 
     @classmethod
     async def bind_in_range(
@@ -98,8 +98,8 @@ class UdpSocket:
         for port in ports:
             try:
                 return await cls.bind(Endpoint(address, port), options)
-            except DeviceError as exc:
-                if not isinstance(exc.__cause__, OSError) or exc.__cause__.errno != errno.EADDRINUSE:
+            except DeviceError as error:
+                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
                     raise
         raise DeviceError(
             f"All ports from {ports[0]} to {ports[-1]} are in use on {address}."
@@ -145,9 +145,9 @@ class UdpSocket:
                 size, sockaddr = self._socket.recvfrom_into(view[end:], 0, socket.MSG_TRUNC)
             except BlockingIOError:
                 break
-            except OSError as exc:
+            except OSError as error:
                 # an ICMP error for something sent earlier; reading it clears it, and the datagrams behind it are good
-                self.receive_errors[errno.errorcode.get(exc.errno or 0, "unknown")] += 1
+                self.receive_errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
                 continue
             if not 0 < size <= len(view) - end:
                 self.receive_errors["truncated" if size else "empty"] += 1
@@ -217,8 +217,8 @@ class UdpSocket:
             return SendError.UNREACHABLE
         try:
             self._socket.sendto(payload, sockaddr)
-        except OSError as exc:
-            return _SEND_ERRORS.get(exc.errno or 0, SendError.OTHER)
+        except OSError as error:
+            return _SEND_ERRORS.get(error.errno or 0, SendError.OTHER)
         return None
 
     def _send_segments(
@@ -232,10 +232,10 @@ class UdpSocket:
         payload = [view[start : spans[-1][1]]] if _is_contiguous(spans) else [view[start:end] for start, end in spans]
         try:
             self._socket.sendmsg(payload, [(socket.SOL_UDP, _UDP_SEGMENT, size)], 0, sockaddr)
-        except OSError as exc:
-            if exc.errno == errno.EIO:  # this network card can't sum what it would have to split: never again
+        except OSError as error:
+            if error.errno == errno.EIO:  # this network card can't sum what it would have to split: never again
                 self._has_segmentation = False
-            return _SEND_ERRORS.get(exc.errno or 0, SendError.OTHER)
+            return _SEND_ERRORS.get(error.errno or 0, SendError.OTHER)
         return None
 
     def _remember_source(self, sockaddr: SockAddr) -> Endpoint:

@@ -49,11 +49,11 @@ class LineReader:
             if await self._wait_readable():
                 return os.read(self._fd, CHUNK_SIZE)
             return await trio.to_thread.run_sync(os.read, self._fd, CHUNK_SIZE, abandon_on_cancel=True)
-        except OSError as exc:
+        except OSError as error:
             raise RendezvousEnded(
-                f"The other side's blob can't be read from standard input ({exc.strerror}).",
+                f"The other side's blob can't be read from standard input ({error.strerror}).",
                 "Run it in a terminal, or give it a pipe or a file as standard input.",
-            ) from exc
+            ) from error
 
     async def _wait_readable(self) -> bool:
         """Wait; False at once when epoll knows nothing of such a descriptor."""

@@ -51,11 +51,11 @@ def read_description(message: bytes) -> Description:
     """Read the message that a rendezvous brought. Untrusted. Raises RendezvousError where decoding is refused."""
     try:
         return decode_description(message)
-    except MalformedPacket as exc:
+    except MalformedPacket as error:
         raise RendezvousError(
             "The other side's description arrived whole, but makes no sense to this version of p2ptun.",
             "Install the same version of p2ptun on both sides.",
-        ) from exc
+        ) from error
 
 
 def wrap(message: bytes) -> str:

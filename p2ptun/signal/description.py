@@ -206,8 +206,8 @@ def _take_network(cursor: Cursor) -> IPNetwork:
     address, length = _take_prefix(cursor)
     try:
         return IPv4Network((address, length)) if address.version == 4 else IPv6Network((address, length))
-    except ValueError as exc:
-        raise MalformedPacket("a network with host bits") from exc
+    except ValueError as error:
+        raise MalformedPacket("a network with host bits") from error
 
 
 def _take_prefix(cursor: Cursor) -> tuple[IPAddress, int]:

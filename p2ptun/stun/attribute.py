@@ -57,8 +57,8 @@ class Attribute(Generic[V]):
         """
         try:
             return self.codec.encode(value, transaction_id)
-        except (ValueError, struct.error) as exc:
-            raise LocalProtocolError(f"{self.name} can't carry this value: {exc}") from exc
+        except (ValueError, struct.error) as error:
+            raise LocalProtocolError(f"{self.name} can't carry this value: {error}") from error
 
     def decode(self, data: bytes, transaction_id: bytes) -> V:
         """Read an untrusted value, without header and padding.
@@ -68,8 +68,8 @@ class Attribute(Generic[V]):
         """
         try:
             return self.codec.decode(data, transaction_id)
-        except (ValueError, struct.error) as exc:
-            raise MalformedPacket(f"{self.name}: {exc}") from exc
+        except (ValueError, struct.error) as error:
+            raise MalformedPacket(f"{self.name}: {error}") from error
 
     def __repr__(self) -> str:
         return self.name

@@ -260,5 +260,5 @@ def _unpack_type(kind: int) -> tuple[Method, MessageClass]:
     number = (kind & 0x3E00) >> 2 | (kind & 0x00E0) >> 1 | kind & 0x000F
     try:
         return Method(number), MessageClass((kind & 0x0100) >> 7 | (kind & 0x0010) >> 4)
-    except ValueError as exc:
-        raise MalformedPacket(f"unknown method 0x{number:03X}") from exc
+    except ValueError as error:
+        raise MalformedPacket(f"unknown method 0x{number:03X}") from error

@@ -62,8 +62,8 @@ class StreamSplitter:
             return None
         try:
             length = self._measure(bytes(self._buffer[:HEADER_LENGTH]))
-        except MalformedPacket as exc:
-            self._failure = str(exc)
+        except MalformedPacket as error:
+            self._failure = str(error)
             self._buffer.clear()
             raise
         if length is None or len(self._buffer) < length:

@@ -84,8 +84,8 @@ async def ask(uri: str, records: list[str], rcode: dns.rcode.Rcode = dns.rcode.N
             nursery.start_soon(serve_dns, sock, records, questions, rcode)
             try:
                 found = await resolve(parse_uri(uri), [sock.local])
-            except ResolutionError as exc:  # raised again outside, where no nursery wraps it
-                problem = exc
+            except ResolutionError as error:  # raised again outside, where no nursery wraps it
+                problem = error
             nursery.cancel_scope.cancel()
     if problem is not None:
         raise problem
