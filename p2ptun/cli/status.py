@@ -13,11 +13,20 @@ from rich.text import Text
 
 from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.control import ask, running_tunnels
-from p2ptun.daemon.status import PeerStatus, Status
+from p2ptun.daemon.status import InterfaceStatus, PeerStatus, Status
 from p2ptun.errors import DeviceError, PrivilegeError
 from p2ptun.signal.text import printable
 
-STATE_STYLES = {"connected": "green", "idle": "green", "connecting": "yellow", "suspect": "yellow", "failed": "red"}
+STATES = {
+    "connected": ("active", "green"),
+    "idle": ("idle", "green"),
+    "connecting": ("connecting", "yellow"),
+    "suspect": ("suspect", "yellow"),
+    "failed": ("failed", "red"),
+}
+"""How a state is called on the screen, and its colour."""
+
+NO_ADDRESS = "no address yet"
 
 
 @click.command()
@@ -41,41 +50,53 @@ def status(name: str | None, as_json: bool) -> int:
 def render(status: Status) -> None:
     """Print one tunnel, a line for this machine and one per peer."""
     console = Console(highlight=False, soft_wrap=True)
-    here = status.interface
-    addresses = " ".join(address.split("/")[0] for address in here.addresses) or "no address yet"
-    parts = [f"[bold]{here.name}[/]", f"{addresses} (this machine)", f"up {duration(here.uptime_s)}"]
-    _print_line(console, [*parts, f"key {here.public_key[:4]}...=", f"mtu {here.mtu}"])
-    for peer in status.peers:
-        _print_line(console, _peer_parts(peer), "  ")
+    rows = [_own_parts(status.interface), *(_peer_parts(peer) for peer in status.peers)]
+    address_width = max(len(row[0]) for row in rows)
+    name_width = max((len(row[1]) for row in rows[1:]), default=0)
+    for row in rows:
+        _print_line(console, [f"{row[0]:{address_width}}", f"{row[1]:{name_width}}", *row[2:]])
     for health in status.health:
-        console.print(f"  [yellow]{escape(printable(health.message))}[/]  {escape(printable(health.remedy))}")
+        console.print(f"[yellow]{escape(printable(health.message))}[/]  {escape(printable(health.remedy))}")
 
 
-def _print_line(console: Console, parts: list[str], indent: str = "") -> None:
-    """Print parts as one line; on a terminal that is too narrow for it, break it between parts."""
-    line = indent + parts[0]
-    for part in parts[1:]:
-        if console.is_terminal and Text.from_markup(f"{line}  {part}").cell_len > console.width:
-            console.print(line)
-            line = f"{indent}    {part}"
-        else:
-            line += f"  {part}"
-    console.print(line)
+def _own_parts(here: InterfaceStatus) -> list[str]:
+    first, *others = [address.split("/")[0] for address in here.addresses] or [NO_ADDRESS]
+    own = [first, f"{here.name} (this machine)", f"up {duration(here.uptime_s)}"]
+    return [*own, f"key {here.public_key[:4]}...=", f"mtu {here.mtu}", *others]
 
 
 def _peer_parts(peer: PeerStatus) -> list[str]:
-    address = peer.allowed_ips[0].split("/")[0] if peer.allowed_ips else "no address yet"
-    style = STATE_STYLES.get(peer.state, "white")
-    parts = [address, escape(printable(peer.name)), f"[{style}]{peer.state}[/]"]
-    if peer.reason:
-        parts.append(escape(printable(peer.reason)))
+    address = peer.allowed_ips[0].split("/")[0] if peer.allowed_ips else NO_ADDRESS
+    parts = [address, escape(printable(peer.name)), _state(peer)]
     if peer.path is not None:
-        kinds = f"{peer.path.local.type}/{peer.path.remote.type}"
-        parts.append(f"{peer.path.kind} {escape(str(peer.path.remote))} ({kinds})  {milliseconds(peer.path.rtt_ms)}")
+        parts.append(milliseconds(peer.path.rtt_ms))
     if peer.last_handshake_s is not None:
         parts.append(f"handshake {duration(peer.last_handshake_s)} ago")
     parts.append(f"tx {size(peer.tx_bytes)} rx {size(peer.rx_bytes)}")
     return parts
+
+
+def _state(peer: PeerStatus) -> str:
+    word, style = STATES.get(peer.state, (escape(printable(peer.state)), "white"))
+    text = f"[{style}]{word}[/]"
+    if peer.reason:
+        text += f"; {escape(printable(peer.reason))}"
+    if peer.path is None:
+        return text
+    kinds = f"{peer.path.local.type}/{peer.path.remote.type}"
+    return f"{text}; {peer.path.kind} {escape(str(peer.path.remote))} ({kinds})"
+
+
+def _print_line(console: Console, parts: list[str]) -> None:
+    """Print parts as one line; on a terminal that is too narrow for it, break it between parts."""
+    line = parts[0]
+    for part in parts[1:]:
+        if console.is_terminal and Text.from_markup(f"{line}  {part}").cell_len > console.width:
+            console.print(line)
+            line = f"    {part}"
+        else:
+            line += f"  {part}"
+    console.print(line)
 
 
 async def _ask_all(name: str | None) -> list[bytes]:

@@ -33,14 +33,14 @@ def print_error(error: P2ptunError) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration with the two units that matter: `41 s`, `3m 12s`, `3h 12m`, `2d 5h`."""
+    """Write a duration with the two units that matter: `41 s`, `3m12s`, `3h12m`, `2d5h`."""
     whole = int(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
     if days:
-        return f"{days}d {hours}h"
+        return f"{days}d{hours}h"
     if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {whole % 60}s" if minutes else f"{whole} s"
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{whole % 60}s" if minutes else f"{whole} s"
 
 
 def size(count: int) -> str:

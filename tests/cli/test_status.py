@@ -88,9 +88,9 @@ def test_one_tunnel_is_a_line_for_us_and_one_for_each_peer() -> None:
         done = invoke()
     assert done.return_value == 0
     here, peer, health = done.stdout.splitlines()
-    assert here == "home  10.77.0.1 fd77::1 (this machine)  up 3h 12m  key abcd...=  mtu 1400"
-    assert peer.startswith("  10.77.0.2  bob  connected  direct 192.0.2.2:1002 (host/host)  40 ms  handshake 0 s ago")
-    assert health == "  No [server] answered[0m.  Wait."
+    assert here == "10.77.0.1  home (this machine)  up 3h12m  key abcd...=  mtu 1400  fd77::1"
+    assert peer.startswith("10.77.0.2  bob  active; direct 192.0.2.2:1002 (host/host)  40 ms  handshake 0 s ago")
+    assert health == "No [server] answered[0m.  Wait."
 
 
 def test_json_of_one_is_a_document_and_of_several_a_line_each() -> None:
@@ -147,14 +147,14 @@ def test_a_peer_without_anything_and_one_that_failed(capsys: pytest.CaptureFixtu
         msgspec.structs.replace(empty, interface=msgspec.structs.replace(empty.interface, addresses=[]))
     )
     shown = capsys.readouterr().out
-    assert "home  no address yet (this machine)" in shown
-    assert "  no address yet  bob  connecting  tx 0 B rx 0 B" in shown
+    assert "no address yet  home (this machine)" in shown
+    assert "no address yet  bob  connecting  tx 0 B rx 0 B" in shown
     end = PathEnd("relay", "udp", "2001:db8::1", 443)
     peer = msgspec.structs.replace(
         empty.peers[0], state="failed", reason="it\x1b is [dead]", path=PathStatus("relay", end, end, None, 1400)
     )
     status_module.render(msgspec.structs.replace(empty, peers=[peer]))
-    assert "failed  it is [dead]  relay [2001:db8::1]:443 (relay/relay)  ? ms" in capsys.readouterr().out
+    assert "failed; it is [dead]; relay [2001:db8::1]:443 (relay/relay)  ? ms" in capsys.readouterr().out
 
 
 def test_the_verb_is_the_commands() -> None:

@@ -12,11 +12,11 @@ from p2ptun.cli.text import duration, milliseconds, size, talk_console
     [
         (0, "0 s"),
         (41.9, "41 s"),
-        (60, "1m 0s"),
-        (192, "3m 12s"),
-        (11520, "3h 12m"),
-        (86400, "1d 0h"),
-        (190800, "2d 5h"),
+        (60, "1m0s"),
+        (192, "3m12s"),
+        (11520, "3h12m"),
+        (86400, "1d0h"),
+        (190800, "2d5h"),
     ],
 )
 def test_durations(seconds: float, text: str) -> None:

@@ -161,8 +161,8 @@ def other_side(scene: Scene, side: Program) -> Program:
 def test_status_is_a_line_for_this_machine_and_one_per_peer(homes: Scene) -> None:
     done = homes.lab.p2ptun(homes.alice, "status")
     here, there = done.stdout.splitlines()
-    assert here.startswith(f"p2ptun0  {homes.tunnel.share.ipv4}")
-    assert there.split()[:4] == [str(homes.tunnel.join.ipv4), "peer", "connected", "direct"]
+    assert here.split()[:4] == [str(homes.tunnel.share.ipv4), "p2ptun0", "(this", "machine)"]
+    assert there.split()[:4] == [str(homes.tunnel.join.ipv4), "peer", "active;", "direct"]
 
 
 def test_status_of_nothing_says_so(homes: Scene) -> None:
