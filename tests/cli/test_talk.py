@@ -72,7 +72,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         ),
         (FIRST, "connected | direct [2001:db8::7]:41641 (host/srflx) | 4.1 ms | 312 ms"),
         (LATER, "path | relay 10.0.0.2:1 (host/host)"),
-        (ClosedEvent(61.0, 2048, 5), "closed after 1m 1s | sent 2.0 KiB, received 5 B"),
+        (ClosedEvent(61.0, 2048, 5), "closed after 1m1s | sent 2.0 KiB, received 5 B"),
         (ErrorEvent("It is so.", "Do this."), "note It is so. | Do this."),
         (PeerEvent("peer", "connecting", None), ""),
         (PeerEvent("peer", "connected", None), ""),
