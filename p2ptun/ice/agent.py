@@ -347,7 +347,7 @@ class Agent:
         event = self._path.select(best_pair(self._generation.checklist.pairs, self.role), now)
         if event is not None:
             self._events.append(event)
-        if event is not None and event.nominated:
+        if event is not None and event.is_nominated:
             self._gathering.rest()
 
     def _nominate(self, now: float) -> None:

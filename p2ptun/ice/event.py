@@ -97,7 +97,7 @@ class PairSelected:
         local: The local candidate of the valid pair: what the other side sees us as.
         remote: The remote candidate.
         rtt: The measured round trip in seconds; None while every check was retransmitted.
-        nominated: Whether both sides have settled on it (RFC 8445 8.1.1).
+        is_nominated: Whether both sides have settled on it (RFC 8445 8.1.1).
     """
 
     local: Candidate
@@ -105,7 +105,7 @@ class PairSelected:
     base: Endpoint
     destination: Endpoint
     rtt: float | None
-    nominated: bool
+    is_nominated: bool
 
 
 @dataclass(frozen=True, slots=True)

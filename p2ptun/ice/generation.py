@@ -253,8 +253,8 @@ class Generation:
     def _accept_nomination(self, pair: CandidatePair) -> None:
         if pair.valid is None:
             pair.is_claimed = True
-        elif not pair.valid.nominated:
-            pair.valid = replace(pair.valid, nominated=True)
+        elif not pair.valid.is_nominated:
+            pair.valid = replace(pair.valid, is_nominated=True)
             self._conclude()
 
     def _receive_success(self, check: Check, seen: Endpoint) -> None:

@@ -66,7 +66,7 @@ class ValidPair:
     """
 
     local: Candidate
-    nominated: bool = False
+    is_nominated: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +115,7 @@ class CandidatePair:
     @property
     def is_nominated(self) -> bool:
         """Whether its valid pair is nominated."""
-        return self.valid is not None and self.valid.nominated
+        return self.valid is not None and self.valid.is_nominated
 
     def prioritize(self, role: Role) -> None:
         """Compute the priority for our `role`."""
@@ -153,6 +153,6 @@ class PairSnapshot:
     base: Endpoint
     destination: Endpoint
     state: PairState
-    nominated: bool
+    is_nominated: bool
     rtt: float | None
     problem: PairProblem | None

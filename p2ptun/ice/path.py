@@ -121,11 +121,11 @@ class Path:
 
 def _describe(pair: CandidatePair) -> PairSelected:
     seen = pair.snapshot()
-    return PairSelected(seen.local, seen.remote, seen.base, seen.destination, seen.rtt, seen.nominated)
+    return PairSelected(seen.local, seen.remote, seen.base, seen.destination, seen.rtt, seen.is_nominated)
 
 
 def _identity(selected: PairSelected | None) -> tuple[object, ...] | None:
     """Give what makes a selection worth telling: all but the round trip."""
     if selected is None:
         return None
-    return selected.local, selected.remote, selected.base, selected.destination, selected.nominated
+    return selected.local, selected.remote, selected.base, selected.destination, selected.is_nominated

@@ -41,7 +41,7 @@ class Transaction:
 
     __slots__ = ("_deadlines", "_interval", "_is_due", "_payload", "_started_at", "_state", "_transmitted")
 
-    def __init__(self, payload: bytes, now: float, rto: float = INITIAL_RTO, reliable: bool = False) -> None:
+    def __init__(self, payload: bytes, now: float, rto: float = INITIAL_RTO, is_reliable: bool = False) -> None:
         self._payload = payload
         self._started_at = now
         self._interval = rto
@@ -49,7 +49,7 @@ class Transaction:
         self._is_due = True
         self._transmitted = 1
         self._deadlines: Deadlines[TransactionTimer] = Deadlines()
-        if reliable:
+        if is_reliable:
             self._deadlines.set(TransactionTimer.EXPIRE, now + STREAM_TIMEOUT)
         else:
             self._deadlines.set(TransactionTimer.RETRANSMIT, now + rto)

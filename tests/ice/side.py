@@ -118,7 +118,7 @@ def is_gathered(side: Side) -> bool:
 
 
 def is_settled(side: Side) -> bool:
-    return side.agent.selected is not None and side.agent.selected.nominated
+    return side.agent.selected is not None and side.agent.selected.is_nominated
 
 
 def talk(network: Network, seconds: float, *sides: Side, interval: float = 0.5) -> None:

@@ -110,8 +110,8 @@ def test_pitfall_1_lost_487_is_answered_again(role: Role) -> None:
 def test_first_valid_pair_carries_data_at_once_and_is_nominated_after() -> None:
     network = Network()
     left, right = connected(network)
-    assert [event.nominated for event in left.selections] == [False, True]
-    assert right.selections[-1].nominated
+    assert [event.is_nominated for event in left.selections] == [False, True]
+    assert right.selections[-1].is_nominated
     assert left.selections[0].destination == at(RIGHT)
     assert left.states == right.states == [AgentState.CHECKING, AgentState.CONNECTED]
     assert network.now - START < 0.15
@@ -263,7 +263,7 @@ def test_pitfall_10_peer_reflexive_that_is_signalled_later_keeps_state_and_nomin
     right.agent.add_remote_candidate(left.agent.local_candidates[0], network.now)
     network.flush()
     assert right.selections[-1].remote.type is CandidateType.HOST
-    assert right.selections[-1].nominated
+    assert right.selections[-1].is_nominated
     assert [pair.state for pair in right.agent.pairs] == [PairState.SUCCEEDED]
 
 
@@ -459,8 +459,8 @@ def test_another_valid_pair_takes_over_from_a_silent_one() -> None:
     network.is_cut = lambda packet: packet.source.address.version == 6
     talk(network, 4, left, right)
     assert left.selections[-1].base == right.selections[-1].destination == at(LEFT)
-    assert left.selections[-1].nominated
-    assert right.selections[-1].nominated
+    assert left.selections[-1].is_nominated
+    assert right.selections[-1].is_nominated
     talk(network, 60, left, right)
     assert failures(left) == failures(right) == []
 

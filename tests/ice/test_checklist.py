@@ -87,7 +87,7 @@ def test_success_and_failure_take_a_pair_out_of_the_queue() -> None:
 def test_failure_ends_validity_and_claims() -> None:
     some = pair(LOCAL, "198.51.100.1:1")
     checklist = fill(some)
-    some.valid, some.is_claimed = ValidPair(some.local, nominated=True), True
+    some.valid, some.is_claimed = ValidPair(some.local, is_nominated=True), True
     assert checklist.valid_pairs == [some]
     assert checklist.is_concluded
     checklist.fail(some, PairProblem.NOT_SYMMETRIC)
@@ -139,7 +139,7 @@ def test_pitfall_10_replaced_remote_keeps_state_and_place() -> None:
     some, other = pair(LOCAL, "198.51.100.1:1", 5), pair(LOCAL, "198.51.100.2:1", 6)
     checklist = fill(some, other)
     some.state = PairState.SUCCEEDED
-    some.valid = ValidPair(some.local, nominated=True)
+    some.valid = ValidPair(some.local, is_nominated=True)
     better = replace(host("198.51.100.1:1"), priority=7)
     checklist.replace_remote(some.remote, better, ROLE)
     assert checklist.pairs == [some, other]

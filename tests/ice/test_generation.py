@@ -236,7 +236,7 @@ def test_pitfall_8_mapped_address_decides_the_local_candidate_of_the_valid_pair(
     [(request, packet)] = bench.sent()
     assert request.get(USE_CANDIDATE)
     bench.answer(request, packet, (XOR_MAPPED_ADDRESS, STRANGER))
-    assert bench.pair().valid == replace(valid, nominated=True)
+    assert bench.pair().valid == replace(valid, is_nominated=True)
 
 
 @pytest.mark.parametrize(("source", "base"), [(STRANGER, None), (None, at("10.0.0.9:1"))])

@@ -20,9 +20,9 @@ def make(number: int, priority: int, state: PairState = PairState.FAILED) -> Can
     return made
 
 
-def valid(number: int, priority: int, nominated: bool = False) -> CandidatePair:
+def valid(number: int, priority: int, is_nominated: bool = False) -> CandidatePair:
     made = make(number, priority)
-    made.valid, made.state = ValidPair(made.local, nominated), PairState.SUCCEEDED
+    made.valid, made.state = ValidPair(made.local, is_nominated), PairState.SUCCEEDED
     return made
 
 
@@ -30,12 +30,12 @@ def test_nominated_pairs_come_before_better_valid_ones() -> None:
     assert best_pair([make(1, 9)], CONTROLLING) is None
     low, high = valid(1, 1), valid(2, 2)
     assert best_pair([low, high], CONTROLLING) is high
-    nominated = valid(3, 1, nominated=True)
+    nominated = valid(3, 1, is_nominated=True)
     assert best_pair([high, nominated], CONTROLLING) is nominated
 
 
 def test_pitfall_15_of_several_nominated_pairs_the_highest_counts() -> None:
-    low, high = valid(1, 1, nominated=True), valid(2, 2, nominated=True)
+    low, high = valid(1, 1, is_nominated=True), valid(2, 2, is_nominated=True)
     assert best_pair([low, high], CONTROLLING) is high
 
 
@@ -55,7 +55,7 @@ def test_nomination_does_not_wait_for_worse_or_hopeless_pairs() -> None:
 
 def test_nothing_is_nominated_by_the_controlled_side_or_twice_or_without_a_valid_pair() -> None:
     assert pair_to_nominate([valid(1, 1)], Role.CONTROLLED, 4, may_grow=False) is None
-    assert pair_to_nominate([valid(1, 1, nominated=True), valid(2, 2)], CONTROLLING, 4, may_grow=False) is None
+    assert pair_to_nominate([valid(1, 1, is_nominated=True), valid(2, 2)], CONTROLLING, 4, may_grow=False) is None
     assert pair_to_nominate([make(1, 1)], CONTROLLING, 4, may_grow=False) is None
 
 

@@ -35,11 +35,11 @@ def test_pitfall_8_priority_and_snapshot_of_the_valid_pair_are_those_of_what_the
     assert some.valid_priority(Role.CONTROLLING) == 0
     assert not some.is_nominated
     seen = replace(reflexive("203.0.113.9:7", "10.0.0.1:1"), priority=3)
-    some.valid = ValidPair(seen, nominated=True)
+    some.valid = ValidPair(seen, is_nominated=True)
     assert some.valid_priority(Role.CONTROLLING) == 3 * 2**32 + 2 * some.remote.priority
     assert some.valid_priority(Role.CONTROLLED) == 3 * 2**32 + 2 * some.remote.priority + 1
     snapshot = some.snapshot()
-    assert (snapshot.local, snapshot.nominated, snapshot.state) == (seen, True, PairState.FROZEN)
+    assert (snapshot.local, snapshot.is_nominated, snapshot.state) == (seen, True, PairState.FROZEN)
 
 
 def test_round_trip_is_smoothed_and_missing_samples_change_nothing() -> None:

@@ -41,15 +41,15 @@ def test_selection_is_news_when_anything_but_the_round_trip_changes() -> None:
     path, some = make(), valid()
     event = path.select(some, START)
     assert event is not None
-    assert (event.base, event.destination, event.rtt, event.nominated) == (some.base, some.destination, 0.1, False)
+    assert (event.base, event.destination, event.rtt, event.is_nominated) == (some.base, some.destination, 0.1, False)
     some.confirm(5.0, START)
     assert path.select(some, START) is None
     assert path.selected is not None
     assert path.selected.rtt == some.rtt
-    some.valid = ValidPair(some.local, nominated=True)
+    some.valid = ValidPair(some.local, is_nominated=True)
     event = path.select(some, START)
     assert event is not None
-    assert event.nominated
+    assert event.is_nominated
     some.remote = replace(some.remote, priority=1)
     assert path.select(some, START) is not None
     assert path.may_send(START)
@@ -104,18 +104,18 @@ def test_idle_path_asks_when_told_to() -> None:
     assert path.next_timeout() is not None
 
 
-def learnt(nominated: bool = True) -> CandidatePair:
+def learnt(is_nominated: bool = True) -> CandidatePair:
     """Make a valid pair whose remote candidate nobody told, of the highest priority there is."""
     some = valid(2)
     some.remote = replace(some.remote, type=CandidateType.PEER_REFLEXIVE, priority=2**31 - 1)
-    some.valid = ValidPair(some.local, nominated)
+    some.valid = ValidPair(some.local, is_nominated)
     return some
 
 
 def test_a_path_that_works_yields_to_no_address_that_nobody_told() -> None:
     """Who has read the password on its way may nominate from anywhere: traffic doesn't go there."""
     path, good, evil = make(), valid(), learnt()
-    good.valid = ValidPair(good.local, nominated=True)
+    good.valid = ValidPair(good.local, is_nominated=True)
     path.select(good, START)
     assert path.select(evil, START) is None
     assert path.pair is good
@@ -128,7 +128,7 @@ def test_a_path_that_is_suspect_or_was_never_nominated_yields_to_any() -> None:
     path.select(good, START)
     assert path.select(other, START) is not None
     path = make()
-    good.valid = ValidPair(good.local, nominated=True)
+    good.valid = ValidPair(good.local, is_nominated=True)
     path.select(good, START)
     path.doubt(START)
     assert path.select(other, START) is not None

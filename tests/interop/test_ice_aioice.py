@@ -108,7 +108,7 @@ async def meet(role: Role, their_role: Role) -> None:
     try:
         await introduce(ours, theirs)
         await theirs.connect()
-        await ours.wait_for(lambda: ours.agent.selected is not None and ours.agent.selected.nominated)
+        await ours.wait_for(lambda: ours.agent.selected is not None and ours.agent.selected.is_nominated)
         assert ours.agent.state is AgentState.CONNECTED
         assert ours.agent.role is (Role.CONTROLLED if theirs.ice_controlling else Role.CONTROLLING)
         for number in range(10):

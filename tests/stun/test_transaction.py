@@ -47,7 +47,7 @@ def test_another_rto_scales_the_ladder() -> None:
 
 
 def test_a_stream_sends_once_and_waits_ti() -> None:
-    transaction = Transaction(b"request", START, reliable=True)
+    transaction = Transaction(b"request", START, is_reliable=True)
     assert transaction.next_timer() is TransactionTimer.EXPIRE
     assert run(transaction) == [0, 39.5]
     assert transaction.is_expired
@@ -114,8 +114,8 @@ def test_after_a_suspend_it_is_over_at_once() -> None:
     st.booleans(),
     st.floats(0.05, 3),
 )
-def test_no_busy_loop(steps: list[float | str], reliable: bool, rto: float) -> None:
-    transaction = Transaction(b"request", START, rto, reliable)
+def test_no_busy_loop(steps: list[float | str], is_reliable: bool, rto: float) -> None:
+    transaction = Transaction(b"request", START, rto, is_reliable)
     now, sent = START, 0
     for step in steps:
         if isinstance(step, str):
@@ -128,7 +128,7 @@ def test_no_busy_loop(steps: list[float | str], reliable: bool, rto: float) -> N
         at = transaction.next_timeout()
         assert at is None or at > now
         assert (at is None) is transaction.is_expired
-    assert sent <= (1 if reliable else 7)
+    assert sent <= (1 if is_reliable else 7)
 
 
 def test_the_estimate_of_rfc6298() -> None:
