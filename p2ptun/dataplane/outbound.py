@@ -80,23 +80,13 @@ class Outbound:
             count += 1
         return sealed + self._seal_bundle(at, count, keypair, datagrams)
 
-    def seal_control(self, payload: bytes, keypair: Keypair, datagrams: Batch) -> bool:
-        """Seal one control message behind what is in `datagrams`; False when it was dropped."""
-        size = len(payload)
-        if size >= self._limit:
-            self.drops[DropReason.TOO_BIG] += 1
-            return False
-        self._plain.raw[:size] = payload
-        return self._seal(size, FrameKind.CONTROL, 1, keypair, datagrams)
-
     def _seal_bundle(self, size: int, count: int, keypair: Keypair, datagrams: Batch) -> bool:
-        return count > 0 and self._seal(size, FrameKind.BUNDLE, count, keypair, datagrams)
-
-    def _seal(self, size: int, kind: int, count: int, keypair: Keypair, datagrams: Batch) -> bool:
         """Seal what stands in the plaintext buffer; `count` packets are lost when that can't be done.
 
         Does in place what `Keypair.take_counter` does: calling it takes 0.12 us more, 7 % of sealing 1400 bytes.
         """
+        if not count:
+            return False
         out = datagrams.buffer
         start = datagrams.end
         body = start + DATA_HEADER_SIZE
@@ -107,7 +97,7 @@ class Outbound:
         if body + size + 1 + keypair.tag_size > out.size:
             self.drops[DropReason.NO_ROOM] += count
             return False
-        self._plain.raw[size] = kind
+        self._plain.raw[size] = FrameKind.BUNDLE
         keypair.next_counter = counter + 1
         DATA_HEADER.pack_into(out.raw, start, keypair.header, counter)
         written = keypair.send_key.seal_into(out, body, self._plain, 0, size + 1, counter)

@@ -84,8 +84,7 @@ def test_without_keys_packets_are_counted() -> None:
     assert outbound.seal(batch_of(one, one, one, one), sender, datagrams) == 1
     sender.wipe()
     assert outbound.seal(batch_of(one), sender, datagrams) == 0
-    assert not outbound.seal_control(b"x", sender, datagrams)
-    assert outbound.drops == {DropReason.NO_KEY: 4}
+    assert outbound.drops == {DropReason.NO_KEY: 3}
     assert len(datagrams) == 1
 
 
@@ -97,16 +96,6 @@ def test_without_room_packets_are_counted() -> None:
     assert outbound.seal(batch_of(one, one), sender, datagrams) == 0
     assert outbound.drops == {DropReason.NO_ROOM: 2}
     assert sender.next_counter == 1
-
-
-def test_control() -> None:
-    sender, receiver = keypairs()
-    outbound, datagrams = Outbound(100), Batch(1 << 16)
-    assert outbound.seal_control(b"hello", sender, datagrams)
-    assert outbound.seal_control(bytes(99), sender, datagrams)
-    assert not outbound.seal_control(bytes(100), sender, datagrams)
-    assert plaintexts(datagrams, receiver) == [b"hello\x03", bytes(99) + b"\x03"]
-    assert outbound.drops == {DropReason.TOO_BIG: 1}
 
 
 @pytest.mark.parametrize("limit", [-1, 2, MAX_PLAINTEXT + 1])
