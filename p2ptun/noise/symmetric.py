@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from p2ptun.errors import LocalProtocolError
-from p2ptun.noise.primitive import HASH_SIZE, KEY_SIZE, decrypt, encrypt, hash_of, hkdf
+from p2ptun.noise.primitive import HASH_SIZE, decrypt, encrypt, hash_of, hkdf
 
-MAX_NONCE = 2**64 - 1  # reserved for rekey, Noise 4.2 and 5.1
+MAX_NONCE = 2**64 - 1  # reserved, Noise 5.1
 
 
 class CipherState:
@@ -31,10 +31,6 @@ class CipherState:
         """Tell whether InitializeKey was done with a key, and no `wipe` since."""
         return bool(self.k)
 
-    def set_nonce(self, nonce: int) -> None:
-        """Go on from `nonce` (Noise 5.1), as a transport with a counter of its own does."""
-        self.n = nonce
-
     def encrypt_with_ad(self, associated: bytes | bytearray, plaintext: bytes) -> bytes:
         """Seal `plaintext` and count. Raises LocalProtocolError when the nonces are used up."""
         if not self.has_key():
@@ -52,12 +48,6 @@ class CipherState:
         plaintext = decrypt(self.k, self.n, associated, ciphertext)
         self.n += 1
         return plaintext
-
-    def rekey(self) -> None:
-        """Replace the key by REKEY(k) (Noise 4.2 and 11.3). Raises LocalProtocolError without a key."""
-        if not self.has_key():
-            raise LocalProtocolError("there is no key to renew")
-        self.k[:] = encrypt(self.k, MAX_NONCE, b"", bytes(KEY_SIZE))[:KEY_SIZE]
 
     def wipe(self) -> None:
         """Zero the key and forget it."""
