@@ -17,7 +17,11 @@ from p2ptun.cli import adhoc
 from p2ptun.cli.main import cli
 from p2ptun.daemon.adhoc import Outcome
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.dataplane.outbound import inner_mtu
 from p2ptun.errors import ConfigError, DeviceError
+
+
+LARGEST_IPV4_DATAGRAM = 65535 - 20 - 8
 
 
 class Recorder:
@@ -143,3 +147,7 @@ def test_the_environment_stands_in_for_options(tunnel: Recorder) -> None:
     assert len(tunnel.options.stun) == 2
     error: Any = invoke("share", env={"P2PTUN_RENDEZVOUS": "http"}).exception
     assert isinstance(error, ConfigError)
+
+
+def test_the_largest_mtu_fits_into_a_datagram_whatever_the_cipher() -> None:
+    assert min(inner_mtu(LARGEST_IPV4_DATAGRAM, algorithm) for algorithm in Algorithm) == adhoc.MAX_MTU
