@@ -20,7 +20,6 @@ from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.dataplane.outbound import inner_mtu
 from p2ptun.errors import ConfigError, DeviceError
 
-
 LARGEST_IPV4_DATAGRAM = 65535 - 20 - 8
 
 
