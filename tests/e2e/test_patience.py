@@ -161,6 +161,36 @@ def story_of_a_slow_carrier(pair: Pair, scratch: Path) -> Outcome:
     return Outcome(codes, {"setup": ready - pasted}, {"notes": notes, "pinged": pinged})
 
 
+def story_of_a_new_address(pair: Pair, scratch: Path) -> Outcome:
+    """The home gets another public address before the offer was carried: share prints a new one, and that works."""
+    share = pair.lab.start(pair.alice, "share", "--stun", pair.stun)
+    first = share.expect("offer")["blob"]
+    address = renumber(pair)
+    note = share.expect("error", 40)["message"]
+    second = share.expect("offer")["blob"]
+    join = pair.lab.start(pair.bob, "join", "--stun", pair.stun)
+    join.feed(second)
+    share.feed(join.expect("answer")["blob"])
+    path = join.expect("path")
+    share.stop()
+    facts = {"changed": first != second, "note": note, "address": address, "remote": path["remote"]}
+    return Outcome((share.exit_code(), join.exit_code()), facts=facts)
+
+
+def renumber(pair: Pair) -> str:
+    """Give the home's router the next public address in place of its own; return the new one."""
+    old = pair.router.node.ipv4
+    assert old is not None
+    new = f"{old + 1}"
+    script = f"""
+echo 1 > /proc/sys/net/ipv4/conf/wan/promote_secondaries
+length=$(ip -oneline -4 address show dev wan | sed 's/.*\\/\\([0-9]*\\) .*/\\1/')
+ip address add {new}/$length dev wan
+ip address delete {old}/$length dev wan"""
+    pair.lab.shell(pair.router.node.namespace, script)
+    return new
+
+
 def story_of_nobody(pair: Pair, scratch: Path) -> Outcome:
     """The other side's description comes, the other side doesn't: share gives up with the reason."""
     share = pair.lab.start(pair.alice, "share", "--stun", pair.stun)
@@ -189,6 +219,7 @@ STORIES: Mapping[str, Story] = {
     "secrets": story_of_two_secrets,
     "secret": story_of_one_secret,
     "slow": story_of_a_slow_carrier,
+    "renumbered": story_of_a_new_address,
     "nobody": story_of_nobody,
     "limit": story_of_a_limit,
 }
@@ -292,6 +323,14 @@ def test_a_slowly_carried_answer_still_works(outcomes: Outcomes, capsys: pytest.
     assert outcome.times["setup"] < 5
     assert outcome.facts["notes"] == [], "no public address changed meanwhile"
     assert (outcome.facts["pinged"], outcome.codes) == (True, (0, 0))
+
+
+def test_a_public_address_that_changes_is_told_and_a_new_offer_works(outcomes: Outcomes) -> None:
+    outcome = outcomes["renumbered"].result()
+    assert outcome.facts["changed"]
+    assert f" to {outcome.facts['address']}:" in outcome.facts["note"]
+    assert outcome.facts["remote"]["address"] == outcome.facts["address"]
+    assert outcome.codes == (0, 0)
 
 
 def test_a_side_that_nobody_joins_gives_up(outcomes: Outcomes) -> None:
