@@ -12,6 +12,7 @@
         RendezvousEnded         and won't be, for nothing more can come
       DeviceError               the kernel refused an interface, an address, a route or a socket
         PrivilegeError          it refused because we lack a capability
+        NotRunning              there is no process behind a tunnel's name
 
 What a person will read is one sentence (`str(error)`: a capital letter, a full stop) and, apart from it, what to do
 (`error.remedy`: likewise, but one that ends in something to type ends with that). A `ConfigError` makes the sentence
@@ -72,3 +73,7 @@ class DeviceError(P2ptunError):
 
 class PrivilegeError(DeviceError):
     """The process lacks a capability or the device node. Run it with the privilege that the remedy names."""
+
+
+class NotRunning(DeviceError):
+    """No tunnel of that name runs here; at most a control socket is left of one that was killed."""

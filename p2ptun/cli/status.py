@@ -14,7 +14,7 @@ from rich.text import Text
 from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.control import ask, running_tunnels
 from p2ptun.daemon.status import InterfaceStatus, PeerStatus, Status
-from p2ptun.errors import DeviceError, PrivilegeError
+from p2ptun.errors import DeviceError, NotRunning, PrivilegeError
 from p2ptun.signal.text import printable
 
 STATES = {
@@ -103,18 +103,22 @@ async def _ask_all(name: str | None) -> list[bytes]:
     """Ask one tunnel, or all that run; those whose process is gone are passed over when none was named.
 
     Raises:
-        PrivilegeError: If there are some, but none that this user may ask.
+        DeviceError: If there are some, but none that answers, or (PrivilegeError) that this user may ask.
     """
     if name is not None:
         return [await ask(name, "status")]
-    documents, refusal = [], None
+    documents: list[bytes] = []
+    refusals: list[DeviceError] = []
     for running in running_tunnels():
         try:
             documents.append(await ask(running, "status"))
-        except PrivilegeError as error:
-            refusal = error
+        except NotRunning:
+            continue
         except DeviceError as error:
-            talk_console().print(f"[dim]{escape(running)}: {escape(str(error))}[/]")
-    if refusal is not None and not documents:
-        raise refusal
+            refusals.append(error)
+    if refusals and not documents:
+        raise refusals[0]
+    for refusal in refusals:
+        if not isinstance(refusal, PrivilegeError):
+            talk_console().print(f"[dim]{escape(f'{refusal} {refusal.remedy}')}[/]")
     return documents

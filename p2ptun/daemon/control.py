@@ -18,7 +18,7 @@ from typing import TypeAlias
 import msgspec
 import trio
 
-from p2ptun.errors import DeviceError, P2ptunError, PrivilegeError
+from p2ptun.errors import DeviceError, NotRunning, P2ptunError, PrivilegeError
 
 DIRECTORY = Path("/run/p2ptun")
 GROUP = "p2ptun"
@@ -177,9 +177,12 @@ async def ask(name: str, verb: str) -> bytes:
             f"Run it with sudo, or join the group {GROUP}: sudo usermod -aG {GROUP} $USER",
         ) from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise DeviceError(f"No tunnel named {name} runs here.", "`p2ptun status` lists those that run.") from error
+        raise NotRunning(f"No tunnel named {name} runs here.", "`p2ptun status` lists those that run.") from error
     except (OSError, ValueError, RecursionError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        raise DeviceError(f"The tunnel {name} doesn't answer.", "Try again; if it stays so, restart it.") from error
+        raise DeviceError(
+            f"The tunnel {name} doesn't answer.",
+            "If Ctrl-Z stopped it, fg lets it go on; else try again, or restart it.",
+        ) from error
 
 
 async def _ask(path: Path, verb: str) -> bytes:

@@ -110,7 +110,7 @@ def test_a_leftover_is_passed_over(directory: Path) -> None:
     with running(document()):
         done = invoke()
     assert done.return_value == 0
-    assert "gone" in done.stderr
+    assert "gone" not in done.stderr
     assert "(this machine)" in done.stdout
     assert invoke().return_value == 1
 
@@ -130,7 +130,7 @@ def test_without_privilege_it_does_not_say_that_nothing_runs(directory: Path, mo
         if name == "home":
             raise PrivilegeError("not you", "sudo")
         if name == "gone":
-            raise DeviceError("nobody")
+            raise DeviceError("nobody", "try again")
         return msgspec.json.encode(document(name))
 
     for name in ("gone", "mine"):
@@ -138,7 +138,21 @@ def test_without_privilege_it_does_not_say_that_nothing_runs(directory: Path, mo
     monkeypatch.setattr(status_module, "ask", mixed)
     done = invoke()
     assert done.return_value == 0
+    assert done.stderr.strip() == "nobody try again"
     assert done.stdout.count("(this machine)") == 1
+
+
+def test_one_that_does_not_answer_runs_all_the_same(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "home.sock").write_text("")
+
+    async def stopped(name: str, verb: str) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise DeviceError("It is silent.", "Wake it.")
+
+    monkeypatch.setattr(status_module, "ask", stopped)
+    done = invoke()
+    assert str(done.exception) == "It is silent."
+    assert "Start one" not in done.stderr
 
 
 def test_a_peer_without_anything_and_one_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
