@@ -112,6 +112,7 @@ class AdhocTunnel:
             tun = stack.enter_context(TunDevice.open(self._options.name, self._mtu))
             control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, driver, started_at)})
             listener = stack.enter_context(control.claim())
+            netlink.check_mtu(self._mtu, self._wants_ipv6())
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
@@ -137,6 +138,11 @@ class AdhocTunnel:
     @property
     def _peer(self) -> Peer:
         return self._node.peer(PEER)
+
+    def _wants_ipv6(self) -> bool:
+        """Tell whether this side will have an IPv6 address in the tunnel, as far as it can know beforehand."""
+        addresses = self._options.addresses
+        return netlink.supports_ipv6() and (not addresses or any(address.version == 6 for address in addresses))
 
     def _new_agent(self) -> Agent:
         """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself.

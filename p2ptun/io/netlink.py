@@ -149,7 +149,7 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
     Raises:
         DeviceError: If the kernel refuses, with the remedy; PrivilegeError if we may not.
     """
-    _check_mtu(addresses, mtu)
+    check_mtu(mtu, any(address.version == 6 for address in addresses))
     with _kernel() as kernel:
         index = _index_of(name)
         links = _read_links(kernel)
@@ -168,6 +168,19 @@ def configure(name: str, addresses: Sequence[IPInterface], mtu: int, routes: Seq
             if destination not in connected:
                 with _explained(f"The route to {destination} can't lead into {name}"):
                     _add_route(kernel, index, destination)
+
+
+def check_mtu(mtu: int, has_ipv6: bool) -> None:
+    """Check that the MTU of a tunnel to come is large enough for what it carries.
+
+    Raises:
+        DeviceError: If it isn't, with the remedy.
+    """
+    if has_ipv6 and mtu < MIN_IPV6_MTU:
+        raise DeviceError(
+            f"An MTU of {mtu} is too small for IPv6, which needs {MIN_IPV6_MTU}.",
+            f"Choose --mtu {MIN_IPV6_MTU} or more, or give only IPv4 addresses with --address.",
+        )
 
 
 def check_addresses(addresses: Sequence[IPInterface]) -> None:
@@ -284,14 +297,6 @@ def _outgoing(message: _Message) -> list[int]:
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------
-
-
-def _check_mtu(addresses: Sequence[IPInterface], mtu: int) -> None:
-    if mtu < MIN_IPV6_MTU and any(address.version == 6 for address in addresses):
-        raise DeviceError(
-            f"An MTU of {mtu} is too small for IPv6, which needs {MIN_IPV6_MTU}.",
-            f"Choose --mtu {MIN_IPV6_MTU} or more, or give only IPv4 addresses with --address.",
-        )
 
 
 def _check_address(address: IPInterface, others: Iterable[LocalAddress]) -> None:
