@@ -14,6 +14,7 @@ import trio
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.talk import JsonView, Story, View
 from p2ptun.daemon.adhoc import AdhocTunnel, Outcome
+from p2ptun.daemon.agreement import PRIVATE_NETWORKS, is_private
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.secret import hide_memory, read_secret
@@ -22,7 +23,7 @@ from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
 from p2ptun.tunnel.timing import REKEY_INTERVAL
-from p2ptun.types import Transport
+from p2ptun.types import IPNetwork, Transport
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -40,7 +41,8 @@ OPTIONS = [
     click.option("--route", "routes", metavar="CIDR", multiple=True,
                  help="Offer the other side a network behind this one; may be repeated."),
     click.option("--stun", metavar="URI", multiple=True, envvar="P2PTUN_STUN",
-                 help="STUN server that tells this side's public address (stun:host[:port]); may be repeated."),
+                 help="STUN server that tells this side's public address (stun:host[:port]); may be repeated; also "
+                 "$P2PTUN_STUN."),
     click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
     click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
@@ -112,7 +114,7 @@ def _options(
     return AdhocOptions(
         name=name,
         addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
-        routes=tuple(_parse(ip_network, "--route", each, "192.168.1.0/24") for each in routes),
+        routes=tuple(_offered_network(each) for each in routes),
         stun=tuple(_stun_server(each) for each in stun),
         psk=read_secret(psk_file, "--psk-file") if psk_file else None,
         mtu=mtu,
@@ -123,13 +125,27 @@ def _options(
     )
 
 
+def _offered_network(text: str) -> IPNetwork:
+    """Read a network for the other side. Raises ConfigError, also when the other side is sure to refuse it."""
+    network = _parse(ip_network, "--route", text, "192.168.1.0/24")
+    if not is_private(network):
+        *most, last = PRIVATE_NETWORKS
+        remedy = f"Offer a network inside {', '.join(map(str, most))} or {last}."
+        raise ConfigError("", "--route", f"{network} isn't private, so the other side would refuse it", remedy)
+    return network
+
+
 def _stun_server(text: str) -> StunUri:
     """Read a server that is asked over UDP: over anything else it would see another socket than the tunnel's.
 
     Raises:
         ConfigError: If it is no such server.
     """
-    uri = parse_uri(text, key="--stun")
+    try:
+        uri = parse_uri(text, key="--stun")
+    except ConfigError as error:
+        remedy = error.remedy if text.lower().startswith("stun:") else "Write stun:HOST or stun:HOST:PORT."
+        raise ConfigError("", error.key, error.problem, remedy) from error
     if uri.scheme is not Scheme.STUN or uri.transport not in (None, Transport.UDP):
         problem = f"{uri} isn't asked over UDP, and only that shows the tunnel's socket from outside"
         raise ConfigError("", "--stun", problem, f"Write stun:{uri.host}")

@@ -96,7 +96,7 @@ def _check_claim(host: IPNetwork, on_link: Iterable[IPNetwork], used: Iterable[I
     """Raise RendezvousError unless the other side may have this address in the tunnel."""
     if overlaps(host, on_link) or not _is_refused(host, used):
         return
-    why = "in use on this machine" if _is_private(host) else "no private address"
+    why = "in use on this machine" if is_private(host) else "no private address"
     raise RendezvousError(
         f"The other side wants the address {host.network_address} in the tunnel, which is {why}.",
         "Let it choose another one with --address, such as 172.31.9.2/30, and 172.31.9.1/30 on this side.",
@@ -105,10 +105,11 @@ def _check_claim(host: IPNetwork, on_link: Iterable[IPNetwork], used: Iterable[I
 
 def _is_refused(network: IPNetwork, used: Iterable[IPNetwork]) -> bool:
     """Tell whether leading `network` to the other side would take somebody else's traffic, or this machine's own."""
-    return not _is_private(network) or overlaps(network, used)
+    return not is_private(network) or overlaps(network, used)
 
 
-def _is_private(network: IPNetwork) -> bool:
+def is_private(network: IPNetwork) -> bool:
+    """Tell whether a network may lead into a tunnel at all."""
     return any(_is_inside(network, wide) for wide in PRIVATE_NETWORKS)
 
 

@@ -90,6 +90,8 @@ def test_everything_can_be_said(tunnel: Recorder, tmp_path: Path) -> None:
         (["--address", "hello"], "--address"),
         (["--route", "10.0.0.1/24"], "--route"),
         (["--route", "10.0.0.0/33"], "--route"),
+        (["--route", "0.0.0.0/0"], "--route"),
+        (["--route", "203.0.113.0/24"], "--route"),
         (["--stun", "http://example.net"], "--stun"),
         (["--stun", ""], "--stun"),
         (["--stun", "turn:192.0.2.1"], "--stun"),

@@ -239,18 +239,26 @@ def test_a_psk_file_without_a_key(scene: Scene, tmp_path: Path) -> None:
 
 def test_an_offered_network_in_use_here_is_refused_with_a_note(scene: Scene) -> None:
     """Bob offers the network that Alice lives in: she keeps hers, and the tunnel comes up without it."""
-    join = scene.lab.start(scene.bob, "join", "--route", "198.51.100.0/28", "--route", "172.21.0.0/16")
+    scene.lab.shell(scene.alice.namespace, "ip address add 172.20.0.1/24 dev eth0")
+    join = scene.lab.start(scene.bob, "join", "--route", "172.20.0.0/16", "--route", "172.21.0.0/16")
     tunnel = scene.lab.introduce(scene.lab.start(scene.alice, "share"), join)
     (note,) = tunnel.share.find("error")
-    assert "198.51.100.0/28" in note["message"]
+    assert "172.20.0.0/16" in note["message"]
     assert "--route" in note["remedy"]
     assert [health["message"] for health in tunnel.share.status()["health"]] == [note["message"]]
     routes = scene.lab.shell(scene.alice.namespace, "ip route")
-    assert "198.51.100.0/28 dev eth0" in routes
+    assert "172.20.0.0/16" not in routes
     assert "172.21.0.0/16 dev p2ptun0" in routes
     assert scene.lab.can_ping(scene.alice, tunnel.join.ipv4)
     tunnel.share.stop()
     assert (tunnel.share.exit_code(), tunnel.join.exit_code()) == (0, 0)
+    scene.lab.shell(scene.alice.namespace, "ip address delete 172.20.0.1/24 dev eth0")
+
+
+def test_a_small_mtu_is_refused_before_anything_is_carried(scene: Scene) -> None:
+    done = scene.lab.p2ptun(scene.alice, "share", "--mtu", "1000")
+    expect_refusal(done, FAILED, "too small for IPv6", "--mtu 1280")
+    assert done.stdout == ""
 
 
 def test_it_works_without_the_stun_servers(scene: Scene) -> None:
