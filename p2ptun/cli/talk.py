@@ -95,9 +95,7 @@ class Story:
             case PeerEvent():
                 self._tell_peer(event)
             case InterfaceEvent():
-                there = ", ".join(address.split("/")[0] for address in event.peer_addresses)
-                here = f"{', '.join(event.addresses)}, mtu {event.mtu}"
-                self._tell(event.name, f"{here}\nother side: {there}")
+                self._tell(event.name, _interface(event))
             case ClosedEvent():
                 carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
                 self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
@@ -166,5 +164,14 @@ class Story:
 
 def _gathered(event: GatheredEvent) -> str:
     seen = f"\nseen from outside as {', '.join(event.reflexive)}" if event.reflexive else ""
+    if not event.servers and not event.reflexive:
+        seen = "\nbehind a NAT that isn't enough: give both sides a --stun server"
     plural = "address" if event.hosts == 1 else "addresses"
     return f"{event.hosts} {plural} of this machine{seen}"
+
+
+def _interface(event: InterfaceEvent) -> str:
+    there = [address.split("/")[0] for address in event.peer_addresses]
+    lines = [f"{', '.join(event.addresses)}, mtu {event.mtu}", f"other side: {', '.join(there)}"]
+    networks = [route for route in event.routes if route.split("/")[0] not in there]
+    return "\n".join(lines + [f"behind it: {', '.join(networks)}"] * bool(networks))

@@ -204,7 +204,8 @@ class AdhocTunnel:
         await trio.to_thread.run_sync(netlink.configure, tun.name, agreement.own, self._mtu, agreement.routes)
         self._addresses = agreement.own
         self._narrator.mtu = self._mtu
-        self._notices.emit(InterfaceEvent(tun.name, _texts(agreement.own), self._mtu, _texts(agreement.peer)))
+        own, peer, leading = (_texts(each) for each in (agreement.own, agreement.peer, agreement.routes))
+        self._notices.emit(InterfaceEvent(tun.name, own, self._mtu, peer, leading))
         for network in agreement.refused:
             self._notices.warn(
                 f"refused-{network}",
@@ -272,5 +273,5 @@ async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _texts(addresses: Iterable[IPInterface]) -> list[str]:
+def _texts(addresses: Iterable[IPInterface | IPNetwork]) -> list[str]:
     return [str(address) for address in addresses]

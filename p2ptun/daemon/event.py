@@ -35,12 +35,16 @@ class WaitingEvent(Event, frozen=True, tag="waiting"):
 
 
 class InterfaceEvent(Event, frozen=True, tag="interface"):
-    """The TUN device is up and has its addresses; `peer_addresses` are the other side's."""
+    """The TUN device is up and has its addresses; `peer_addresses` are the other side's.
+
+    `routes` lead into it: what the other side offered, and its addresses that are outside of this side's networks.
+    """
 
     name: str
     addresses: list[str]
     mtu: int
     peer_addresses: list[str] = []
+    routes: list[str] = []
 
 
 class CandidateEvent(Event, frozen=True, tag="candidate"):
@@ -88,10 +92,14 @@ class PathEvent(Event, frozen=True, tag="path"):
 
 
 class GatheredEvent(Event, frozen=True, tag="gathered"):
-    """Gathering is over, or has gone on long enough: so many host candidates, and these addresses seen from outside."""
+    """Gathering is over, or has gone on long enough: so many host candidates, and these addresses seen from outside.
+
+    `servers` is how many STUN servers were named to look from there.
+    """
 
     hosts: int
     reflexive: list[str]
+    servers: int = 0
 
 
 class ProgressEvent(Event, frozen=True, tag="progress"):

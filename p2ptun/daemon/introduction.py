@@ -107,7 +107,7 @@ class Introduction:
             await self._narrator.gathered.wait()
         hosts = endpoints(self._peer, CandidateType.HOST)
         reflexive = endpoints(self._peer, CandidateType.SERVER_REFLEXIVE)
-        self._notices.emit(GatheredEvent(len(hosts), reflexive))
+        self._notices.emit(GatheredEvent(len(hosts), reflexive, len(self._options.stun)))
         if self._options.stun and not reflexive:
             self._notices.warn(
                 NO_REFLEXIVE,

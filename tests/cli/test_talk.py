@@ -61,7 +61,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (GatheredEvent(1, []), "gathered 1 address of this machine"),
+        (GatheredEvent(1, [], 1), "gathered 1 address of this machine"),
+        (GatheredEvent(1, []), "gathered 1 address of this machine | give both sides a --stun server"),
         (
             GatheredEvent(2, ["203.0.113.7:1"]),
             "gathered 2 addresses of this machine | seen from outside as 203.0.113.7:1",
@@ -69,6 +70,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         (
             InterfaceEvent("p2ptun0", ["10.77.0.1/31"], 1400, ["10.77.0.2/31", "fd::2/127"]),
             "p2ptun0 10.77.0.1/31, mtu 1400 | other side | 10.77.0.2 | fd::2",
+        ),
+        (
+            InterfaceEvent("p2ptun0", [], 1400, ["10.9.0.2/24"], ["10.9.0.2/32", "192.168.1.0/24", "fd05::/64"]),
+            "other side: 10.9.0.2 | behind it: 192.168.1.0/24, fd05::/64",
         ),
         (FIRST, "connected | direct [2001:db8::7]:41641 (host/srflx) | 4.1 ms | 312 ms"),
         (LATER, "path | relay 10.0.0.2:1 (host/host)"),
