@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import termios
 from collections.abc import Callable, Sequence
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -90,6 +92,13 @@ def _run(side: Side, options: dict[str, Any]) -> int:
         raise
     finally:
         view.close()
+        _forget_typed_ahead()
+
+
+def _forget_typed_ahead() -> None:
+    """Throw away what was typed while the tunnel ran: else the shell would take a pasted line for a command."""
+    if sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp():
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
 
 
 def _options(

@@ -88,6 +88,8 @@ class Story:
                 self._tell("gathered", _gathered(event))
             case WaitingEvent(kind=kind):
                 self._console.print(QUESTIONS[kind])
+            case ProgressEvent(heard=False):
+                self._spin("waiting     for the other side to take that line")
             case ProgressEvent():
                 self._spin(f"checking    {event.done} of {event.total} pairs")
             case PathEvent():

@@ -40,6 +40,7 @@ from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.io import netlink
 from p2ptun.io.driver import Driver
+from p2ptun.io.forwarding import SWITCHES, is_forwarding
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.underlay import open_sockets
 from p2ptun.node.event import FailureReason
@@ -58,6 +59,7 @@ PEER = "peer"
 CARRYING_PATIENCE = 24 * 3600.0
 """How long the joining side goes on checking while a person carries its answer over."""
 
+REMINDER_AFTER = 60.0  # seconds
 PROGRESS_INTERVAL = 0.1  # seconds: what an eye takes for at once
 DEFAULT_MTU = 1400
 """What fits 1500 bytes whichever path is taken, with 40 of IPv6, 8 of UDP and 46 of our own at most (`tunnel.wire`)."""
@@ -116,6 +118,7 @@ class AdhocTunnel:
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             sockets = await open_sockets(stack)
+            self._check_forwarding()
             self._node.add_peer(Peer(PEER, self._new_agent()), trio.current_time())
             driver = Driver(self._node, tun, self._narrator.handle)
             introduction = self._introduction()
@@ -242,12 +245,34 @@ class AdhocTunnel:
         async with trio.open_nursery() as nursery:
             for event in (self._narrator.connected, self._narrator.ended):
                 nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-            shown = (0, 0)
+            nursery.start_soon(self._ask_after_the_other_side)
+            shown = None
             while True:
-                if self._peer.agent.checks != shown:
-                    shown = self._peer.agent.checks
-                    self._notices.emit(ProgressEvent(*shown))
+                progress = ProgressEvent(*self._peer.agent.checks, heard=self._narrator.began_at is not None)
+                if progress != shown:
+                    shown = progress
+                    self._notices.emit(progress)
                 await trio.sleep(PROGRESS_INTERVAL)
+
+    async def _ask_after_the_other_side(self) -> None:
+        """Remind the person that somebody has to take the answer, when that seems forgotten."""
+        await trio.sleep(REMINDER_AFTER)
+        if self._narrator.began_at is None:
+            self._notices.tell(
+                "Nothing has come from the other side for a minute.",
+                "Is p2ptun share still running there, and was the answer pasted into it?",
+            )
+
+    def _check_forwarding(self) -> None:
+        """Say so when networks are offered that nobody can reach through this machine."""
+        for version in sorted({network.version for network in self._options.routes}):
+            if not is_forwarding(version):
+                networks = ", ".join(str(each) for each in self._options.routes if each.version == version)
+                self._notices.warn(
+                    f"no-forwarding-v{version}",
+                    f"This machine doesn't forward, so the other side can't reach {networks} through it.",
+                    f"Run: sysctl -w {SWITCHES[version]}=1",
+                )
 
     def _tell_end(self, uptime: float) -> None:
         link = self._peer.link

@@ -103,10 +103,14 @@ class GatheredEvent(Event, frozen=True, tag="gathered"):
 
 
 class ProgressEvent(Event, frozen=True, tag="progress"):
-    """Connectivity checks: so many candidate pairs have been decided, of so many."""
+    """Connectivity checks: so many candidate pairs have been decided, of so many.
+
+    `heard` tells whether the other side has shown that it knows us; until then it is people who take their time.
+    """
 
     done: int
     total: int
+    heard: bool = True
 
 
 class ClosedEvent(Event, frozen=True, tag="closed"):

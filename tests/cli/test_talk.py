@@ -85,6 +85,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         (PeerEvent("peer", "failed", FailureReason.PEER_CLOSED.value), f"goodbye {FailureReason.PEER_CLOSED.value}"),
         (CandidateEvent("local", "host", "udp", "10.0.0.1", 1), ""),
         (ProgressEvent(1, 2), ""),
+        (ProgressEvent(0, 2, heard=False), ""),
     ],
 )
 def test_a_log_gets_plain_lines(told: Told, event: Event, line: str) -> None:

@@ -75,7 +75,7 @@ PATH = Path(at("192.168.1.2:1"), at("[2001:db8::1]:6"), LOCAL, REMOTE, 0.0041)
         (ErrorEvent("no", "do"), {"event": "error", "message": "no", "remedy": "do"}),
         (WaitingEvent("offer"), {"event": "waiting", "kind": "offer"}),
         (GatheredEvent(2, ["203.0.113.7:1"]), {"event": "gathered", "hosts": 2, "reflexive": ["203.0.113.7:1"]}),
-        (ProgressEvent(3, 9), {"event": "progress", "done": 3, "total": 9}),
+        (ProgressEvent(3, 9), {"event": "progress", "done": 3, "total": 9, "heard": True}),
         (ClosedEvent(1.5, 10, 20), {"event": "closed", "uptime_s": 1.5, "tx_bytes": 10, "rx_bytes": 20}),
     ],
 )

@@ -166,6 +166,18 @@ def test_an_interface_name_that_is_taken(scene: Scene) -> None:
     scene.lab.shell(scene.alice.namespace, "ip link delete taken")
 
 
+def test_an_offered_network_that_nobody_is_let_through_to(scene: Scene) -> None:
+    scene.lab.shell(scene.alice.namespace, "echo 0 > /proc/sys/net/ipv4/ip_forward")
+    share = scene.lab.start(scene.alice, "share", "--route", "192.168.77.0/24")
+    note = share.expect("error")
+    assert note["message"] == (
+        "This machine doesn't forward, so the other side can't reach 192.168.77.0/24 through it."
+    )
+    assert note["remedy"] == "Run: sysctl -w net.ipv4.ip_forward=1"
+    share.stop()
+    assert share.exit_code() == 0
+
+
 @pytest.mark.parametrize("name", ["", "sixteen-letters-", "a/b", "a b", ".."])
 def test_an_interface_name_that_cannot_be(scene: Scene, name: str) -> None:
     done = scene.lab.p2ptun(scene.alice, "share", "--name", name)

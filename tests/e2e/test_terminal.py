@@ -82,6 +82,11 @@ class Terminal:
         """Wait until so many blobs can be read, those typed included."""
         return wait_until(lambda: found if len(found := BLOB.findall(self._read())) >= count else [], 15, "a blob")
 
+    def unread(self) -> int:
+        """Count the bytes typed that the next program would read."""
+        answer = fcntl.ioctl(self._slave, termios.FIONREAD, struct.pack("i", 0))
+        return int(struct.unpack("i", answer)[0])
+
     def exit_code(self, timeout: float = 10) -> int:
         """Wait for its end; the terminal must be as it was."""
         code = self.process.wait(timeout)
@@ -169,6 +174,19 @@ def test_a_bad_blob_is_asked_for_again(scene: Scene) -> None:
     join.type(CTRL_C)
     assert (join.exit_code(), share.exit_code()) == (0, 0)
     share.read_until("the other side closed the tunnel")
+
+
+def test_what_is_typed_while_the_tunnel_runs_reaches_no_shell(scene: Scene) -> None:
+    share, join = scene.open(scene.alice, "share"), scene.open(scene.bob, "join")
+    join.type(share.read_blob().encode() + b"\n")
+    share.type(join.read_blobs(2)[-1].encode() + b"\n")
+    for terminal in (share, join):
+        terminal.read_until("connected")
+    join.type(b"reboot\n")
+    wait_until(join.unread, 5, "typed ahead")
+    share.type(b"\x03")
+    assert (share.exit_code(), join.exit_code()) == (0, 0)
+    assert join.unread() == 0
 
 
 def test_a_blob_that_a_mail_program_wrapped(scene: Scene) -> None:
