@@ -29,6 +29,7 @@ from p2ptun.daemon.introduction import NO_REFLEXIVE, Introduction, endpoints
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.privilege import drop_privileges
 from p2ptun.daemon.report import report
 from p2ptun.daemon.status import InterfaceStatus, Status
 from p2ptun.errors import AuthenticationFailed, RendezvousError
@@ -114,6 +115,7 @@ class AdhocTunnel:
             tun = stack.enter_context(TunDevice.open(self._options.name, self._mtu))
             control = ControlServer(tun.name, {"status": lambda: self._status(tun.name, driver, started_at)})
             listener = stack.enter_context(control.claim())
+            drop_privileges()
             netlink.check_mtu(self._mtu, self._wants_ipv6())
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 import p2ptun.cli
+from p2ptun.daemon.privilege import KEPT
 from tests.e2e.lab import Node, wait_until
 from tests.e2e.nat import LINUX
 from tests.e2e.program import Json, Program, Tunnel, TunnelLab
@@ -163,6 +164,13 @@ def test_status_is_a_line_for_this_machine_and_one_per_peer(homes: Scene) -> Non
     here, there = done.stdout.splitlines()
     assert here.split()[:4] == [str(homes.tunnel.share.ipv4), "p2ptun0", "(this", "machine)"]
     assert there.split()[:4] == [str(homes.tunnel.join.ipv4), "peer", "active;", "direct"]
+
+
+def test_a_tunnel_holds_no_more_rights_than_it_needs(homes: Scene) -> None:
+    text = Path(f"/proc/{homes.tunnel.share.process.pid}/status").read_text()
+    status = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {KEPT}
+    assert status["NoNewPrivs"] == "1"
 
 
 def test_status_of_nothing_says_so(homes: Scene) -> None:
