@@ -16,6 +16,7 @@ from p2ptun.daemon.event import (
     ErrorEvent,
     Event,
     GatheredEvent,
+    GatheringEvent,
     InterfaceEvent,
     OfferEvent,
     PathEvent,
@@ -84,6 +85,8 @@ class Story:
     def show(self, event: Event) -> None:
         """Tell the event, if it is worth telling."""
         match event:
+            case GatheringEvent():
+                self._spin("gathering   what this machine's addresses look like from outside")
             case GatheredEvent():
                 self._tell("gathered", _gathered(event))
             case WaitingEvent(kind=kind):
@@ -99,6 +102,8 @@ class Story:
             case InterfaceEvent():
                 self._tell(event.name, _interface(event))
             case ClosedEvent():
+                if self._console.is_terminal:
+                    self._console.file.write("\r")  # over the ^C that the terminal shows
                 carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
                 self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
             case ErrorEvent():

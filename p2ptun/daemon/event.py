@@ -91,6 +91,12 @@ class PathEvent(Event, frozen=True, tag="path"):
     setup_ms: float | None
 
 
+class GatheringEvent(Event, frozen=True, tag="gathering"):
+    """So many STUN servers are being asked; `gathered` follows within a second."""
+
+    servers: int
+
+
 class GatheredEvent(Event, frozen=True, tag="gathered"):
     """Gathering is over, or has gone on long enough: so many host candidates, and these addresses seen from outside.
 

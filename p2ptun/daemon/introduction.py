@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from p2ptun.daemon.event import GatheredEvent, WaitingEvent
+from p2ptun.daemon.event import GatheredEvent, GatheringEvent, WaitingEvent
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
@@ -103,6 +103,8 @@ class Introduction:
 
     async def _gather(self) -> None:
         """Wait until every server has answered, or for as long as a person may be kept waiting."""
+        if not self._narrator.gathered.is_set():
+            self._notices.emit(GatheringEvent(len(self._options.stun)))
         with trio.move_on_after(GATHERING_PATIENCE):
             await self._narrator.gathered.wait()
         hosts = endpoints(self._peer, CandidateType.HOST)

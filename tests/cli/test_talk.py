@@ -16,6 +16,7 @@ from p2ptun.daemon.event import (
     ErrorEvent,
     Event,
     GatheredEvent,
+    GatheringEvent,
     InterfaceEvent,
     PathEnd,
     PathEvent,
@@ -61,6 +62,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
+        (GatheringEvent(1), ""),
         (GatheredEvent(1, [], 1), "gathered 1 address of this machine"),
         (GatheredEvent(1, []), "gathered 1 address of this machine | give both sides a --stun server"),
         (
@@ -129,6 +131,10 @@ def test_a_terminal_gets_colours_a_spinner_and_a_hint(monkeypatch: pytest.Monkey
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     told = Told(monkeypatch, terminal=True)
+    told.tell(GatheringEvent(2))
+    assert is_spinning(told)
+    told.tell(GatheredEvent(1, [], 2))
+    assert not is_spinning(told)
     told.tell(ProgressEvent(1, 9))
     told.tell(ProgressEvent(2, 9))
     assert is_spinning(told)
