@@ -120,10 +120,14 @@ class Link:
                 self.overflow += 1
 
     def seal_waiting(self, now: float) -> Batch | None:
-        """Seal what was held; None when nothing was, or there are no keys."""
+        """Seal what was held; None when nothing was, or there are no keys.
+
+        That happens once a connection, so it has a batch of its own: what `seal` returned may still be on its way out.
+        """
         if not self._waiting.spans or self.session.sending is None:
             return None
-        datagrams = self.seal(self._waiting, now)
+        datagrams = Batch(FLIGHT_SIZE)
+        self._seal(self._waiting, self.session.sending, datagrams, now)
         self._waiting.clear()
         return datagrams
 
@@ -133,10 +137,7 @@ class Link:
         if keypair is None:
             return None
         self._datagrams.clear()
-        self._outbound.seal(packets, keypair, self._datagrams)
-        self.traffic.tx_packets += len(packets)
-        self.traffic.tx_bytes += sum(end - start for start, end in packets.spans)
-        self.session.record_sent(len(self._datagrams), now)
+        self._seal(packets, keypair, self._datagrams, now)
         return self._datagrams
 
     def close(self, reason: CloseReason, now: float) -> None:
@@ -157,3 +158,9 @@ class Link:
         for control in controls:
             self.session.receive_control(control, now)
         return True
+
+    def _seal(self, packets: Batch, keypair: Keypair, datagrams: Batch, now: float) -> None:
+        self._outbound.seal(packets, keypair, datagrams)
+        self.traffic.tx_packets += len(packets)
+        self.traffic.tx_bytes += sum(end - start for start, end in packets.spans)
+        self.session.record_sent(len(datagrams), now)

@@ -62,6 +62,21 @@ def test_nothing_is_sealed_without_keys() -> None:
     assert link.traffic.tx_packets == 0
 
 
+def test_what_waited_leaves_a_flight_alone_that_is_still_on_its_way_out() -> None:
+    link = World().connect().settle().to_bob.link
+    assert link is not None
+    flight = link.seal(batch_of([ping(1)]), START)
+    assert flight is not None
+    before = [bytes(datagram) for datagram in flight]
+    link.hold(batch_of([ping(2), ping(3)]))
+    waited = link.seal_waiting(START)
+    assert waited is not None
+    assert len(waited) == 1
+    assert not link.has_waiting
+    assert [bytes(datagram) for datagram in flight] == before
+    assert link.traffic.tx_packets == 3
+
+
 def test_traffic_is_counted_in_packets_and_bytes() -> None:
     world = World().connect().settle()
     world.alice.send(ping(1, 100), ping(2, 200))
