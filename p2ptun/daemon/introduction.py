@@ -119,12 +119,12 @@ class Introduction:
 
     async def _find_server(self, driver: Driver, uri: StunUri) -> None:
         try:
-            endpoints = await resolve(uri)
+            servers = await resolve(uri)
         except P2ptunError as error:
             self._notices.warn(f"server-{uri.host}", str(error), error.remedy)
             return
-        for endpoint in endpoints:
-            driver.node.add_stun_server(endpoint, trio.current_time())
+        for server in servers:
+            driver.node.add_stun_server(server, trio.current_time())
         driver.flush()
 
     def _describe(self, kind: Kind, session_id: bytes) -> Description:
