@@ -28,7 +28,7 @@ class Transport(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A transport address: IP address and port (RFC 8445 4).
+    """A transport address: IP address, and port of a transport protocol (RFC 8445 4).
 
     A link-local IPv6 address carries its zone inside (`fe80::1%eth0`); no encoder puts the zone on the wire.
     IPv4-mapped IPv6 addresses never occur: `Endpoint.of` and every decoder turn them into IPv4.
@@ -36,11 +36,12 @@ class Endpoint:
 
     address: IPAddress
     port: int
+    transport: Transport = Transport.UDP
 
     @classmethod
-    def of(cls, address: str | IPAddress, port: int) -> Endpoint:
+    def of(cls, address: str | IPAddress, port: int, transport: Transport = Transport.UDP) -> Endpoint:
         """Build one from text or an address object, normalised by `unmapped`."""
-        return cls(unmapped(ip_address(address) if isinstance(address, str) else address), port)
+        return cls(unmapped(ip_address(address) if isinstance(address, str) else address), port, transport)
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
@@ -55,7 +56,11 @@ def unmapped(address: IPAddress) -> IPAddress:
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """A datagram that a machine wants sent: from the socket bound to `source`, to `destination`."""
+    """A datagram that a machine wants sent: from the socket bound to `source`, to `destination`.
+
+    Between two TCP endpoints it travels in a frame of its own (RFC 4571 2) over the one connection of this pair, which
+    the owner opens when there is none yet.
+    """
 
     payload: bytes
     source: Endpoint

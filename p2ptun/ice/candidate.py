@@ -26,8 +26,7 @@ class Candidate:
 
     Attributes:
         type: How it was learnt.
-        transport: UDP, or TCP with a `tcp_type`.
-        endpoint: The transport address itself: what the other side sends to.
+        endpoint: The transport address itself: what the other side sends to. UDP, or TCP with a `tcp_type`.
         priority: 1 to 2^31 - 1 (RFC 8445 5.1.2).
         foundation: Equal for candidates that will probably share their fate (RFC 8445 5.1.1.3).
         base: What we send from to use it: the socket's address. For a remote candidate the endpoint itself.
@@ -38,7 +37,6 @@ class Candidate:
     """
 
     type: CandidateType
-    transport: Transport
     endpoint: Endpoint
     priority: int
     foundation: str
@@ -47,6 +45,11 @@ class Candidate:
     generation: int = 0
     ufrag: str = ""
     tcp_type: TcpType | None = None
+
+    @property
+    def transport(self) -> Transport:
+        """What carries it."""
+        return self.endpoint.transport
 
     def to_sdp(self) -> str:
         """Write it as RFC 8839 5.1 has it, without `a=`. A zone stays at home: it means nothing elsewhere."""
@@ -80,15 +83,14 @@ class Candidate:
         extensions = dict(zip(words[8::2], words[9::2], strict=True))
         if not _ICE_TEXT.fullmatch(foundation) or _number(component, COMPONENT, COMPONENT) != COMPONENT:
             raise MalformedPacket("candidate: foundation or component")
-        endpoint = _endpoint(address, port)
+        endpoint = _endpoint(address, port, _transport(transport))
         return cls(
             type=_candidate_type(candidate_type),
-            transport=_transport(transport),
             endpoint=endpoint,
             priority=_number(priority, 1, MAX_PRIORITY),
             foundation=foundation,
             base=endpoint,
-            related=_related(extensions),
+            related=_related(extensions, endpoint.transport),
             generation=_number(extensions.get("generation", "0"), 0, 2**32),
             ufrag=_ufrag(extensions.get("ufrag", "")),
             tcp_type=_tcp_type(extensions.get("tcptype", "")),
@@ -106,21 +108,21 @@ def _number(word: str, low: int, high: int) -> int:
     return int(word)
 
 
-def _endpoint(address: str, port: str) -> Endpoint:
+def _endpoint(address: str, port: str, transport: Transport) -> Endpoint:
     try:
         parsed = ip_address(address)
     except ValueError as error:
         raise MalformedPacket("candidate: address") from error
     if isinstance(parsed, IPv6Address) and parsed.scope_id is not None:
         raise MalformedPacket("candidate: zone of another host")
-    return Endpoint.of(parsed, _number(port, 0, 65535))
+    return Endpoint.of(parsed, _number(port, 0, 65535), transport)
 
 
-def _related(extensions: dict[str, str]) -> Endpoint | None:
+def _related(extensions: dict[str, str], transport: Transport) -> Endpoint | None:
     """Read the related address; the zero address tells nothing and counts as none."""
     if "raddr" not in extensions or "rport" not in extensions:
         return None
-    related = _endpoint(extensions["raddr"], extensions["rport"])
+    related = _endpoint(extensions["raddr"], extensions["rport"], transport)
     return None if related.address.is_unspecified else related
 
 

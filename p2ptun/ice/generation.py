@@ -100,7 +100,7 @@ class Generation:
             return DropReason.FOREIGN_GENERATION
         if is_refused(candidate.endpoint, self._config.refused_networks):
             return DropReason.REFUSED_SOURCE
-        known = self.remote_candidates.find(candidate.endpoint, candidate.transport)
+        known = self.remote_candidates.find(candidate.endpoint)
         if known is None:
             self.remote_candidates.forget_one(self.checklist.failed_remotes(), learnt=False)
             added = self.remote_candidates.add(candidate)
@@ -208,7 +208,7 @@ class Generation:
 
     def _pair(self, host: Candidate, remote: Candidate) -> None:
         destination = destination_from(host.base, remote.endpoint)
-        if destination is not None and remote.transport is host.transport:
+        if destination is not None:
             self.checklist.add(CandidatePair(host, remote, destination), self._stance.role)
 
     def _put_off(self, candidate: Candidate) -> DropReason | None:

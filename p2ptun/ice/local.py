@@ -96,10 +96,9 @@ class LocalCandidates:
     ) -> Candidate:
         return Candidate(
             type=kind,
-            transport=Transport.UDP,
             endpoint=endpoint,
             priority=priority,
-            foundation=self._foundation((kind, base.address, server.address if server else None, Transport.UDP)),
+            foundation=self._foundation((kind, base.address, server.address if server else None, base.transport)),
             base=base,
             related=None if kind is CandidateType.HOST else base,
             generation=self._credentials.generation,

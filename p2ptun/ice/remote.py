@@ -8,7 +8,7 @@ from dataclasses import replace
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.scope import signalled
-from p2ptun.types import Endpoint, Transport
+from p2ptun.types import Endpoint
 
 
 class RemoteCandidates:
@@ -16,15 +16,15 @@ class RemoteCandidates:
 
     def __init__(self, max_candidates: int) -> None:
         self._max_candidates = max_candidates
-        self._candidates: dict[tuple[Transport, Endpoint], Candidate] = {}
+        self._candidates: dict[Endpoint, Candidate] = {}
         self._learnt = 0
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._candidates.values()))
 
-    def find(self, endpoint: Endpoint, transport: Transport = Transport.UDP) -> Candidate | None:
+    def find(self, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate with this transport address."""
-        return self._candidates.get((transport, signalled(endpoint)))
+        return self._candidates.get(signalled(endpoint))
 
     def add(self, candidate: Candidate) -> Candidate | None:
         """Take in a new signalled candidate, normalised; None when there are too many."""
@@ -40,7 +40,7 @@ class RemoteCandidates:
             return None
         seen = signalled(endpoint)
         kind = CandidateType.PEER_REFLEXIVE
-        return self._store(Candidate(kind, Transport.UDP, seen, priority, self._own_foundation(), seen))
+        return self._store(Candidate(kind, seen, priority, self._own_foundation(), seen))
 
     def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
         """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11.4); give the new one."""
@@ -58,7 +58,7 @@ class RemoteCandidates:
         return False
 
     def _store(self, candidate: Candidate) -> Candidate:
-        self._candidates[candidate.transport, candidate.endpoint] = candidate
+        self._candidates[candidate.endpoint] = candidate
         return candidate
 
     def _own_foundation(self) -> str:

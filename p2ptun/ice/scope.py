@@ -45,21 +45,21 @@ def signalled(endpoint: Endpoint) -> Endpoint:
 def destination_from(base: Endpoint, remote: Endpoint) -> Endpoint | None:
     """Give the endpoint to send to in order to reach `remote` from `base`; None when the two don't share a scope.
 
-    Families must match, loopback reaches only loopback, link-local only link-local (RFC 8445 6.1.2.2). A
+    Families and transports must match, loopback reaches only loopback, link-local only link-local (RFC 8445 6.1.2.2). A
     link-local destination takes the zone of the base: the remote side can't know it.
     """
     here, there = base.address, unmapped(remote.address)
-    if here.version != there.version or here.is_loopback != there.is_loopback:
+    if here.version != there.version or here.is_loopback != there.is_loopback or base.transport != remote.transport:
         return None
     if here.is_link_local != there.is_link_local:
         return None
     if isinstance(here, IPv6Address) and isinstance(there, IPv6Address) and here.is_link_local:
-        return _on_link_of(here, there, remote.port)
-    return Endpoint(there, remote.port)
+        return _on_link_of(here, there, remote)
+    return Endpoint(there, remote.port, remote.transport)
 
 
-def _on_link_of(here: IPv6Address, there: IPv6Address, port: int) -> Endpoint | None:
+def _on_link_of(here: IPv6Address, there: IPv6Address, remote: Endpoint) -> Endpoint | None:
     if there.scope_id not in (None, here.scope_id):
         return None
     zone = f"%{here.scope_id}" if here.scope_id is not None else ""
-    return Endpoint(IPv6Address(f"{IPv6Address(int(there))}{zone}"), port)
+    return replace(remote, address=IPv6Address(f"{IPv6Address(int(there))}{zone}"))

@@ -64,10 +64,9 @@ def take_candidate(cursor: Cursor, generation: int, ufrag: str) -> Candidate:
     candidate_type = _TYPES[head & 3]
     transport, tcp_type = _TRANSPORTS[head >> 2 & 3]
     address = IPv6Address(cursor.take(16)) if head & 16 else IPv4Address(cursor.take(4))
-    endpoint = Endpoint.of(address, cursor.number(2))
+    endpoint = Endpoint.of(address, cursor.number(2), transport)
     return Candidate(
         type=candidate_type,
-        transport=transport,
         endpoint=endpoint,
         priority=candidate_priority(candidate_type, cursor.number(2)),
         foundation=_foundation(head, endpoint),

@@ -25,12 +25,11 @@ from p2ptun.daemon.event import (
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.node.path import Path
-from p2ptun.types import Transport
 from tests.sim.network import at
 
 
 def candidate(kind: CandidateType, endpoint: str) -> Candidate:
-    return Candidate(kind, Transport.UDP, at(endpoint), 1, "1", at(endpoint))
+    return Candidate(kind, at(endpoint), 1, "1", at(endpoint))
 
 
 LOCAL = candidate(CandidateType.SERVER_REFLEXIVE, "203.0.113.7:41641")

@@ -10,7 +10,7 @@ from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.priority import candidate_priority
 from p2ptun.stun.integrity import HMAC_SHA1, compute_fingerprint, compute_mac
 from p2ptun.stun.message import Message, decode_message, encode_message
-from p2ptun.types import RandomBytes, Transport
+from p2ptun.types import RandomBytes
 from tests.sim.network import at
 
 
@@ -24,7 +24,7 @@ def candidate(
     """Make one; the foundation is its own unless told."""
     where = at(base or endpoint)
     worth = candidate_priority(kind, 65535) if priority is None else priority
-    return Candidate(kind, Transport.UDP, at(endpoint), worth, foundation or f"{kind.value}{where}", where)
+    return Candidate(kind, at(endpoint), worth, foundation or f"{kind.value}{where}", where)
 
 
 def host(endpoint: str, priority: int | None = None, foundation: str = "") -> Candidate:

@@ -27,7 +27,6 @@ def test_reflexive_candidate_is_read_whole() -> None:
     candidate = Candidate.from_sdp(REFLEXIVE)
     assert candidate == Candidate(
         CandidateType.SERVER_REFLEXIVE,
-        Transport.UDP,
         at("198.51.100.1:40000"),
         1694498815,
         "2",
@@ -51,7 +50,7 @@ def test_unknown_related_address_is_written_as_rfc_8839_asks_and_read_as_none() 
 
 def test_zone_stays_at_home() -> None:
     base = at("[fe80::1%eth0]:5000")
-    candidate = Candidate(CandidateType.HOST, Transport.UDP, base, 5, "1", base)
+    candidate = Candidate(CandidateType.HOST, base, 5, "1", base)
     assert " fe80::1 5000 " in candidate.to_sdp()
 
 

@@ -176,7 +176,7 @@ def test_refused_and_superfluous_candidates_are_dropped() -> None:
 def test_candidates_of_another_transport_or_scope_make_no_pair() -> None:
     bench = Bench()
     bench.begin()
-    tcp = replace(host("192.0.2.1:2"), transport=Transport.TCP)
+    tcp = replace(host("192.0.2.1:2"), endpoint=Endpoint.of("192.0.2.1", 2, Transport.TCP))
     bench.generation.add_remote_candidate(tcp)
     bench.generation.add_remote_candidate(host("[2001:db8::1]:2"))
     assert bench.generation.checklist.pairs == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.remote import RemoteCandidates
-from p2ptun.types import Transport
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
 from .material import host
@@ -16,7 +16,7 @@ def test_signalled_candidate_is_found_by_transport_and_address() -> None:
     stored = remote.add(host("192.0.2.1:1"))
     assert stored is not None
     assert remote.find(at("192.0.2.1:1")) is stored
-    assert remote.find(at("192.0.2.1:1"), Transport.TCP) is None
+    assert remote.find(Endpoint.of("192.0.2.1", 1, Transport.TCP)) is None
     assert remote.find(at("[fe80::1%eth0]:1")) is None
 
 

@@ -7,14 +7,13 @@ import pytest
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.node.path import Path, PathKind
-from p2ptun.types import Transport
 from tests.sim.network import at
 
 
 def path(local: CandidateType, remote: CandidateType, destination: str = "198.51.100.2:2") -> Path:
     here, there = at("192.0.2.1:1"), at(destination)
-    ours = Candidate(local, Transport.UDP, here, 1, "1", here)
-    theirs = Candidate(remote, Transport.UDP, there, 1, "2", there)
+    ours = Candidate(local, here, 1, "1", here)
+    theirs = Candidate(remote, there, 1, "2", there)
     return Path(here, there, ours, theirs, 0.04)
 
 

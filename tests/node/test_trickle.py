@@ -9,7 +9,7 @@ from p2ptun.node.trickle import Trickle, read_candidates
 from p2ptun.signal.candidate import encode_candidate
 from p2ptun.signal.description import MAX_CANDIDATES as MAX_DESCRIBED
 from p2ptun.tunnel.control import MAX_CANDIDATES, MAX_CONTROL_SIZE, Candidates, decode_control, encode_control
-from p2ptun.types import Endpoint, Transport
+from p2ptun.types import Endpoint
 
 
 def local(count: int) -> list[Candidate]:
@@ -17,7 +17,6 @@ def local(count: int) -> list[Candidate]:
     return [
         Candidate(
             CandidateType.HOST,
-            Transport.UDP,
             endpoint := Endpoint.of(f"2001:db8::{number:x}", 41641),
             candidate_priority(CandidateType.HOST, 1000 + number),
             str(number),

@@ -23,10 +23,9 @@ def make_candidate(
     tcp_type: TcpType | None = None,
 ) -> Candidate:
     """Build a local candidate."""
-    endpoint = Endpoint.of(address, port)
-    transport = Transport.TCP if tcp_type else Transport.UDP
+    endpoint = Endpoint.of(address, port, Transport.TCP if tcp_type else Transport.UDP)
     priority = candidate_priority(candidate_type, preference)
-    return Candidate(candidate_type, transport, endpoint, priority, "1", endpoint, tcp_type=tcp_type)
+    return Candidate(candidate_type, endpoint, priority, "1", endpoint, tcp_type=tcp_type)
 
 
 def make_description(kind: Kind = Kind.OFFER, seed: int = 1, session: int = 1) -> Description:

@@ -90,5 +90,6 @@ def test_foundations_tell_fates_apart() -> None:
     [(Transport.TLS, None), (Transport.TCP, None), (Transport.UDP, TcpType.ACTIVE)],
 )
 def test_what_no_candidate_uses_is_not_written(transport: Transport, tcp_type: TcpType | None) -> None:
+    endpoint = Endpoint.of("10.0.0.1", 1, transport)
     with pytest.raises(LocalProtocolError, match="no candidate has transport"):
-        encode_candidate(replace(make_candidate("10.0.0.1"), transport=transport, tcp_type=tcp_type))
+        encode_candidate(replace(make_candidate("10.0.0.1"), endpoint=endpoint, tcp_type=tcp_type))
