@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2ptun.errors import ConfigError
+from p2ptun.ice.pacer import MIN_PACE
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.types import IPNetwork
 
-MIN_PACE = 0.005  # RFC 8445 14.2: Ta is never smaller, over all agents
 DEFAULT_PACE = 0.02  # design: Ta until connected
 CONNECTED_PACE = 0.05  # RFC 8445 14.2: the default Ta
 CHECK_RTO = 0.5  # RFC 8445 14.3: the smallest RTO of a check whose round trip isn't known
@@ -35,6 +35,12 @@ class AgentConfig:
         idle_interval: Between two checks of an idle path: below the shortest usual life of a NAT binding.
         probe_interval: Between two checks of a suspect path.
         binding_interval: Shortest and longest time between two keepalives of a binding at a STUN server.
+        standby_interval: Between two checks of the pair that stands ready beside a path in use.
+        upgrade_interval: Shortest and longest time between two searches for a better pair, while the path is in use.
+        retry_interval: Shortest and longest pause before pairs that stayed unanswered are checked again, once a path
+            was lost: the longest keeps NAT bindings open.
+        restart_interval: Least time between two restarts of our own accord.
+        grace: How long an old generation answers checks after a pair of the new one was nominated.
         patience: How often a check of a better pair is sent without an answer before it no longer delays nomination.
         max_pairs: Bound of the check list.
         max_candidates: Bound of local, of signalled and of peer-reflexive candidates, each, and of early checks.
@@ -52,6 +58,11 @@ class AgentConfig:
     idle_interval: float = 25.0
     probe_interval: float = 0.5
     binding_interval: tuple[float, float] = (15.0, 25.0)
+    standby_interval: float = 10.0
+    upgrade_interval: tuple[float, float] = (2.0, 120.0)
+    retry_interval: tuple[float, float] = (1.0, 20.0)
+    restart_interval: float = 5.0
+    grace: float = 10.0
     patience: int = 4
     max_pairs: int = MAX_PAIRS
     max_candidates: int = 32
@@ -61,3 +72,16 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if min(self.pace, self.connected_pace) < MIN_PACE:
             raise ConfigError("", "pace", f"must be {MIN_PACE * 1000:.0f} ms at least")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """What the other side told of its implementation.
+
+    Attributes:
+        is_lite: It only answers checks (RFC 8445 2.5): we are the controlling side.
+        has_renomination: It follows a later nomination without a restart (draft-thatcher-ice-renomination).
+    """
+
+    is_lite: bool = False
+    has_renomination: bool = False

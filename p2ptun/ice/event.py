@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint
 
@@ -22,6 +23,8 @@ class AgentState(Enum):
                   |  +------ SUSPECT <----+
                   v              |
                 FAILED <---------+           CLOSED from anywhere
+
+    A path that is lost for good leads back to CHECKING as long as a restart is possible, and to FAILED otherwise.
     """
 
     NEW = "new"  # the remote credentials aren't known yet
@@ -38,6 +41,18 @@ class FailureReason(Enum):
 
     NO_PATH = "no path"  # every pair was checked in vain, and no candidate may still come
     CONSENT_EXPIRED = "consent expired"  # RFC 7675 5.1: the path was valid and went silent
+
+
+class RestartReason(Enum):
+    """Why a new generation has begun."""
+
+    REQUESTED = "asked for"
+    NETWORK_CHANGED = "the network changed"
+    RESUMED = "this machine was asleep"
+    SUSPECT = "the path went silent"
+    CONSENT_EXPIRED = "the path is dead"
+    UPGRADE = "a better path was found"  # where the other side can't switch without a restart
+    PEER = "the other side restarted"
 
 
 class DropReason(Enum):
@@ -88,10 +103,18 @@ class RoleChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """A new generation has begun (RFC 8445 9): tell the other side its `credentials`, and all local candidates anew."""
+
+    credentials: Credentials
+    reason: RestartReason
+
+
+@dataclass(frozen=True, slots=True)
 class PairSelected:
     """Send data from the socket bound to `base` to `destination` from now on.
 
-    Comes at the first valid pair, again when a better one is valid, again when one is nominated.
+    Comes at the first valid pair, and again at each move: a better one is valid, one is nominated, one went silent.
 
     Attributes:
         local: The local candidate of the valid pair: what the other side sees us as.
@@ -109,11 +132,27 @@ class PairSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class StandbyChanged:
+    """Another pair, or none, stands ready to take over when the selected one goes silent."""
+
+    standby: PairSelected | None
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The agent entered `state`; `reason` says why when that is FAILED."""
+    """The agent entered `state`; `reason` says why when that is FAILED, or CHECKING after a path was lost."""
 
     state: AgentState
     reason: FailureReason | None = None
 
 
-Event: TypeAlias = CandidateGathered | CandidateChanged | GatheringCompleted | RoleChanged | PairSelected | StateChanged
+Event: TypeAlias = (
+    CandidateGathered
+    | CandidateChanged
+    | GatheringCompleted
+    | RoleChanged
+    | Restarted
+    | PairSelected
+    | StandbyChanged
+    | StateChanged
+)

@@ -118,6 +118,7 @@ PRIORITY: Final = _define(0x0024, "PRIORITY", integer(">I"))
 USE_CANDIDATE: Final = _define(0x0025, "USE-CANDIDATE", FLAG)
 ICE_CONTROLLED: Final = _define(0x8029, "ICE-CONTROLLED", integer(">Q"))
 ICE_CONTROLLING: Final = _define(0x802A, "ICE-CONTROLLING", integer(">Q"))
+NOMINATION: Final = _define(0xC001, "NOMINATION", integer(">I"))  # draft-thatcher-ice-renomination-01 4.1
 
 # RFC 8656: TURN. Families and protocols stay numbers: a server answers 440 or 442 to those that it doesn't know.
 CHANNEL_NUMBER: Final = _define(0x000C, "CHANNEL-NUMBER", integer(">Hxx"))

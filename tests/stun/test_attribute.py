@@ -22,7 +22,7 @@ TRANSACTION_ID = bytes(range(12))
 
 def test_the_table_is_complete_and_named_as_in_the_rfcs() -> None:
     constants = {name: value for name, value in vars(attribute).items() if isinstance(value, Attribute)}
-    assert len(constants) == len(ATTRIBUTES) == 39
+    assert len(constants) == len(ATTRIBUTES) == 40
     for name, value in constants.items():
         assert value.name == name.replace("_", "-")
         assert ATTRIBUTES[value.number] is value
@@ -69,6 +69,7 @@ def test_the_table_is_complete_and_named_as_in_the_rfcs() -> None:
         (0x8028, "FINGERPRINT"),
         (0x8029, "ICE-CONTROLLED"),
         (0x802A, "ICE-CONTROLLING"),
+        (0xC001, "NOMINATION"),
         (0x802B, "RESPONSE-ORIGIN"),
         (0x802C, "OTHER-ADDRESS"),
     ],
