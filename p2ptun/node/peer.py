@@ -92,6 +92,7 @@ class Peer:
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
         self._transmits: deque[Transmit] = deque()
         self._events: deque[PeerEvent] = deque()
+        self.touched: dict[str, None] = {}  # its owner's list of those who may have something to say
 
     # Getters
 
@@ -247,6 +248,7 @@ class Peer:
         return [(at, name) for at, name in named if at is not None]
 
     def _drain(self, now: float) -> None:
+        self.touched[self.name] = None
         while self._take_event(now) or self._release_waiting(now):
             pass  # what one machine says makes the other say more
         while (transmit := self.agent.next_transmit()) is not None:
