@@ -84,6 +84,9 @@ class Candidate:
         if not _ICE_TEXT.fullmatch(foundation) or _number(component, COMPONENT, COMPONENT) != COMPONENT:
             raise MalformedPacket("candidate: foundation or component")
         endpoint = _endpoint(address, port, _transport(transport))
+        tcp_type = _tcp_type(extensions.get("tcptype", ""))
+        if (tcp_type is None) is (endpoint.transport is Transport.TCP):
+            raise MalformedPacket("candidate: tcptype belongs to TCP, and TCP needs it")  # RFC 6544 4.5
         return cls(
             type=_candidate_type(candidate_type),
             endpoint=endpoint,
@@ -93,7 +96,7 @@ class Candidate:
             related=_related(extensions, endpoint.transport),
             generation=_number(extensions.get("generation", "0"), 0, 2**32),
             ufrag=_ufrag(extensions.get("ufrag", "")),
-            tcp_type=_tcp_type(extensions.get("tcptype", "")),
+            tcp_type=tcp_type,
         )
 
 
@@ -151,6 +154,6 @@ def _ufrag(word: str) -> str:
 
 def _tcp_type(word: str) -> TcpType | None:
     try:
-        return TcpType(word) if word else None
+        return TcpType(word.lower()) if word else None
     except ValueError as error:
         raise MalformedPacket("candidate: tcptype") from error

@@ -1,17 +1,23 @@
-"""Our own candidates: one host candidate for each socket, and what servers and the peer see of it (RFC 8445 5.1.1)."""
+"""Our own candidates: one host candidate for each socket, and what servers and the peer see of it (RFC 8445 5.1.1).
+
+Addresses that others saw come in as STUN has them, without a transport, which decodes as UDP: here they take over the
+transport of their base (RFC 6544 7.1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
 from p2ptun.ice.candidate import Candidate
-from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import CandidateChanged, CandidateGathered
 from p2ptun.ice.gathering import Mapping
-from p2ptun.ice.priority import candidate_priority, local_preference
+from p2ptun.ice.priority import candidate_priority, local_preference, tcp_local_preference
 from p2ptun.ice.scope import signalled
+from p2ptun.ice.tcp import base_type
 from p2ptun.types import Endpoint, IPAddress, Transport
 
 _FoundationKey: TypeAlias = tuple[CandidateType, IPAddress, IPAddress | None, Transport]
@@ -43,16 +49,20 @@ class LocalCandidates:
 
     def find(self, base: Endpoint, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate of `base` which others see at `endpoint`."""
-        seen = signalled(endpoint)
+        seen = signalled(_over(base, endpoint))
         return next((item for item in self if item.base == base and signalled(item.endpoint) == seen), None)
 
-    def add_host(self, base: Endpoint) -> Candidate | None:
-        """Make the host candidate of a new socket; None when it is known or there are too many."""
-        if base in self._hosts or len(self._hosts) >= self._max_hosts:
+    def add_host(self, base: Endpoint, tcp_type: TcpType | None = None) -> Candidate | None:
+        """Make the host candidate of a new socket; None when it is known or there are too many of its kind.
+
+        `tcp_type` says what a TCP base is for where `base_type` would guess wrong.
+        """
+        tcp_type = tcp_type or base_type(base)
+        if base in self._hosts or self._count(tcp_type) >= self._max_hosts:
             return None
-        self._ranks[base] = self._free_rank(base)
-        priority = candidate_priority(CandidateType.HOST, self._preference(base))
-        self._hosts[base] = self._make(CandidateType.HOST, base, base, priority)
+        self._ranks[base] = self._free_rank(base, tcp_type)
+        priority = self._priority(CandidateType.HOST, base, tcp_type)
+        self._hosts[base] = self._make(CandidateType.HOST, base, base, priority, tcp_type)
         return self._hosts[base]
 
     def remove_host(self, base: Endpoint) -> None:
@@ -79,20 +89,27 @@ class LocalCandidates:
 
     def check_priority(self, base: Endpoint) -> int:
         """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 7.1.1)."""
-        return candidate_priority(CandidateType.PEER_REFLEXIVE, self._preference(base))
+        return self._priority(CandidateType.PEER_REFLEXIVE, base, self._hosts[base].tcp_type)
 
     def seen_as(self, base: Endpoint, endpoint: Endpoint) -> Candidate:
         """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 7.2.5.3.1)."""
         known = self.find(base, endpoint)
-        return known or self._make(CandidateType.PEER_REFLEXIVE, endpoint, base, self.check_priority(base))
+        kind, seen = CandidateType.PEER_REFLEXIVE, _over(base, endpoint)
+        return known or self._make(kind, seen, base, self.check_priority(base), self._hosts[base].tcp_type)
 
     def _make_reflexive(self, mapping: Mapping) -> Candidate:
-        preference = self._preference(mapping.base, mapping.alternative)
-        priority = candidate_priority(CandidateType.SERVER_REFLEXIVE, preference)
-        return self._make(CandidateType.SERVER_REFLEXIVE, mapping.endpoint, mapping.base, priority, mapping.server)
+        kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._hosts[mapping.base].tcp_type
+        priority = self._priority(kind, base, tcp_type, mapping.alternative)
+        return self._make(kind, _over(base, mapping.endpoint), base, priority, tcp_type, mapping.server)
 
     def _make(
-        self, kind: CandidateType, endpoint: Endpoint, base: Endpoint, priority: int, server: Endpoint | None = None
+        self,
+        kind: CandidateType,
+        endpoint: Endpoint,
+        base: Endpoint,
+        priority: int,
+        tcp_type: TcpType | None,
+        server: Endpoint | None = None,
     ) -> Candidate:
         return Candidate(
             type=kind,
@@ -103,17 +120,34 @@ class LocalCandidates:
             related=None if kind is CandidateType.HOST else base,
             generation=self._credentials.generation,
             ufrag=self._credentials.ufrag,
+            tcp_type=tcp_type,
         )
 
     def _foundation(self, key: _FoundationKey) -> str:
         """Number the kinds of fate: type, base address, server address, transport (RFC 8445 5.1.1.3)."""
         return self._foundations.setdefault(key, str(len(self._foundations) + 1))
 
-    def _preference(self, base: Endpoint, alternative: int = 0) -> int:
-        return local_preference(self._ranks[base], base.address.version, alternative)
+    def _priority(self, kind: CandidateType, base: Endpoint, tcp_type: TcpType | None, alternative: int = 0) -> int:
+        rank, version = self._ranks[base], base.address.version
+        if tcp_type is None:
+            return candidate_priority(kind, local_preference(rank, version, alternative))
+        preference = tcp_local_preference(kind, tcp_type, rank, version, alternative)
+        return candidate_priority(kind, preference, Transport.TCP)
 
-    def _free_rank(self, base: Endpoint) -> int:
-        """Find the first rank of the family that nobody has; an address that comes back may take its old one."""
+    def _count(self, tcp_type: TcpType | None) -> int:
+        return sum(host.tcp_type is tcp_type for host in self._hosts.values())
+
+    def _free_rank(self, base: Endpoint, tcp_type: TcpType | None) -> int:
+        """Find the first rank of family and kind that nobody has; an address that comes back may take its old one."""
         version = base.address.version
-        taken = {rank for other, rank in self._ranks.items() if other.address.version == version}
+        taken = {
+            self._ranks[host.base]
+            for host in self._hosts.values()
+            if host.tcp_type is tcp_type and host.base.address.version == version
+        }
         return next(rank for rank in range(len(taken) + 1) if rank not in taken)
+
+
+def _over(base: Endpoint, endpoint: Endpoint) -> Endpoint:
+    """Give an address that somebody saw of `base` the transport over which it was seen."""
+    return endpoint if endpoint.transport is base.transport else replace(endpoint, transport=base.transport)

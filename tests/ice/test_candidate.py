@@ -42,6 +42,12 @@ def test_tcp_candidate_is_read_whole() -> None:
     assert (candidate.transport, candidate.tcp_type, candidate.foundation) == (Transport.TCP, TcpType.ACTIVE, "x/+")
 
 
+def test_names_in_a_tcp_candidate_may_be_written_large() -> None:
+    candidate = Candidate.from_sdp(TCP.replace("active", "SO").replace("TCP", "tcp"))
+    assert candidate.tcp_type is TcpType.SIMULTANEOUS_OPEN
+    assert candidate.to_sdp() == TCP.replace("active", "so")
+
+
 def test_unknown_related_address_is_written_as_rfc_8839_asks_and_read_as_none() -> None:
     candidate = Candidate.from_sdp("1 1 udp 5 192.0.2.1 5000 typ prflx")
     assert "raddr 0.0.0.0 rport 9" in candidate.to_sdp()
@@ -86,6 +92,8 @@ def test_unknown_extensions_are_skipped() -> None:
         REFLEXIVE.replace("abcd", "a!cd"),
         REFLEXIVE.replace("generation 3", "generation x"),
         TCP.replace("active", "actively"),
+        TCP.replace(" tcptype active", ""),
+        HOST + " tcptype passive",
         "x" * 513,
     ],
 )

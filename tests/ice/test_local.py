@@ -1,10 +1,16 @@
 from __future__ import annotations
 
-from p2ptun.ice.candidate_type import CandidateType
+from dataclasses import replace
+
+import pytest
+
+from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import CandidateChanged, CandidateGathered
 from p2ptun.ice.gathering import Mapping
 from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.tcp import active_base
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
 FIRST, SECOND, SIXTH = at("10.0.0.1:1"), at("10.0.0.2:1"), at("[2001:db8::1]:1")
@@ -124,3 +130,83 @@ def test_removed_socket_takes_its_candidates_along() -> None:
     assert list(local) == [local.host(SECOND)]
     assert local.host(FIRST) is None
     local.remove_host(FIRST)
+
+
+def tcp(text: str) -> Endpoint:
+    return replace(at(text), transport=Transport.TCP)
+
+
+PASSIVE, ACTIVE = tcp("10.0.0.1:1"), active_base(FIRST.address)
+OPEN = tcp("10.0.0.1:2")
+
+
+def make_over_tcp() -> LocalCandidates:
+    local = make("10.0.0.1:1")
+    local.add_host(PASSIVE)
+    local.add_host(ACTIVE)
+    local.add_host(OPEN, TcpType.SIMULTANEOUS_OPEN)
+    return local
+
+
+def test_tcp_bases_have_their_types_and_differ_from_a_udp_base_of_the_same_port() -> None:
+    kinds = [(host.endpoint, host.tcp_type) for host in make_over_tcp().hosts]
+    assert kinds == [
+        (FIRST, None),
+        (PASSIVE, TcpType.PASSIVE),
+        (ACTIVE, TcpType.ACTIVE),
+        (OPEN, TcpType.SIMULTANEOUS_OPEN),
+    ]
+
+
+def test_every_udp_candidate_is_above_every_tcp_candidate() -> None:
+    local = make_over_tcp()
+    local.record_mapping(Mapping(FIRST, SERVER, 0, SEEN))
+    least = min(each.priority for each in local if each.transport is Transport.UDP)
+    assert least > max(each.priority for each in local if each.transport is Transport.TCP)
+
+
+def test_candidates_of_all_kinds_have_unique_priorities_in_the_order_of_rfc_6544() -> None:
+    local = make_over_tcp()
+    for address in ("10.0.0.2", "2001:db8::1", "2001:db8::2"):
+        local.add_host(Endpoint.of(address, 1))
+        local.add_host(Endpoint.of(address, 1, Transport.TCP))
+        local.add_host(active_base(Endpoint.of(address, 1).address))
+    assert len({host.priority for host in local.hosts}) == len(local.hosts) == 13
+    ranked = sorted(local.hosts, key=lambda host: -host.priority)
+    order = [None] * 4 + [TcpType.ACTIVE] * 4 + [TcpType.PASSIVE] * 4 + [TcpType.SIMULTANEOUS_OPEN]
+    assert [host.tcp_type for host in ranked] == order
+    assert [host.endpoint.address.version for host in ranked] == [6, 4, 6, 4] * 3 + [4]
+
+
+def test_tcp_bases_take_no_place_from_udp() -> None:
+    local = make("10.0.0.1:1", limit=1)
+    assert local.add_host(PASSIVE) is not None
+    assert local.add_host(ACTIVE) is not None
+    assert local.add_host(tcp("10.0.0.2:1")) is None
+
+
+def test_tcp_candidates_of_one_address_share_a_foundation_that_udp_does_not() -> None:
+    udp, *others = make_over_tcp().hosts
+    assert len({each.foundation for each in others}) == 1
+    assert udp.foundation != others[0].foundation
+
+
+@pytest.mark.parametrize("base", [PASSIVE, ACTIVE, OPEN])
+def test_what_the_peer_saw_takes_over_the_transport_of_the_base(base: Endpoint) -> None:
+    local = make_over_tcp()
+    host = local.host(base)
+    assert host is not None
+    assert local.seen_as(base, at(str(base))) is host
+    learnt = local.seen_as(base, SEEN)
+    assert learnt.endpoint == replace(SEEN, transport=Transport.TCP)
+    assert (learnt.type, learnt.tcp_type) == (CandidateType.PEER_REFLEXIVE, host.tcp_type)
+    assert learnt.priority == local.check_priority(base) < host.priority
+
+
+def test_what_a_server_saw_over_tcp_is_a_tcp_candidate() -> None:
+    local = make_over_tcp()
+    event = local.record_mapping(Mapping(OPEN, SERVER, 0, SEEN))
+    assert isinstance(event, CandidateGathered)
+    assert event.candidate.endpoint == replace(SEEN, transport=Transport.TCP)
+    assert event.candidate.tcp_type is TcpType.SIMULTANEOUS_OPEN
+    assert local.record_mapping(Mapping(OPEN, OTHER_SERVER, 1, SEEN)) is None

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS, destination_from, is_refused, signalled
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
 
@@ -59,3 +60,12 @@ def test_mapped_address_does_not_slip_through_a_tunnel_prefix() -> None:
 )
 def test_pitfall_22_only_what_shares_a_scope_pairs(base: str, remote: str, destination: str | None) -> None:
     assert destination_from(at(base), at(remote)) == (at(destination) if destination else None)
+
+
+def test_only_bases_and_destinations_of_one_transport_meet() -> None:
+    base, remote = at("[fe80::1%eth0]:1"), at("[fe80::2]:2")
+    tcp_base, tcp_remote = replace(base, transport=Transport.TCP), replace(remote, transport=Transport.TCP)
+    assert destination_from(base, tcp_remote) is None
+    assert destination_from(tcp_base, remote) is None
+    assert destination_from(tcp_base, tcp_remote) == replace(at("[fe80::2%eth0]:2"), transport=Transport.TCP)
+    assert signalled(tcp_base) == replace(at("[fe80::1]:1"), transport=Transport.TCP)
