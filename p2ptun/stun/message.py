@@ -23,6 +23,7 @@ from p2ptun.stun.attribute import (
     FINGERPRINT,
     MESSAGE_INTEGRITY,
     MESSAGE_INTEGRITY_SHA256,
+    USERNAME,
     Attribute,
     AttributeValue,
     is_required,
@@ -75,6 +76,9 @@ class MessageClass(Enum):
     INDICATION = 0b01
     SUCCESS = 0b10
     ERROR = 0b11
+
+
+_CLASSES: Final = tuple(MessageClass)  # by value
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,33 @@ def is_stun(data: bytes) -> bool:
         and data[3] & 3 == 0
         and int.from_bytes(data[2:4], "big") + HEADER_LENGTH == len(data)
     )
+
+
+def peek_header(data: bytes) -> tuple[MessageClass, TransactionId] | None:
+    """Give class and transaction ID of an untrusted datagram that claims to be STUN; None of any other.
+
+    It promises nothing of what follows the header: it is for whoever only has to find the one that will decode it all.
+    """
+    if not is_stun(data):
+        return None
+    message_class = _CLASSES[(data[0] & 1) << 1 | data[1] >> 4 & 1]
+    return message_class, TransactionId(bytes(data[HEADER_LENGTH - TRANSACTION_ID_LENGTH : HEADER_LENGTH]))
+
+
+def peek_username(data: bytes) -> str | None:
+    """Give the USERNAME of a datagram that `peek_header` took; None when it has none, or is malformed up to there.
+
+    Whatever `decode_message` accepts has the same USERNAME for both.
+    """
+    try:
+        for _, number, value in _iterate_untrusted(data):
+            if number == USERNAME.number:
+                return USERNAME.decode(value, b"")
+            if number in (MESSAGE_INTEGRITY.number, MESSAGE_INTEGRITY_SHA256.number):
+                return None
+    except MalformedPacket:
+        pass
+    return None
 
 
 def encode_message(message: Message, integrity: Integrity | None = None, fingerprint: bool = True) -> bytes:

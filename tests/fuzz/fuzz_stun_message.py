@@ -1,14 +1,14 @@
-"""STUN messages: `decode_message` and whoever reads what it gives (`decode_features`, seals, Binding)."""
+"""STUN messages: the peeks, `decode_message` and whoever reads what it gives (`decode_features`, seals, Binding)."""
 
 from __future__ import annotations
 
 from p2ptun.errors import MalformedPacket
-from p2ptun.stun.attribute import NONCE
+from p2ptun.stun.attribute import NONCE, USERNAME
 from p2ptun.stun.binding import answer_binding, read_binding_response
 from p2ptun.stun.codec import MAGIC_COOKIE
 from p2ptun.stun.credential import LongTermServer, StaticCredentials, decode_features
 from p2ptun.stun.integrity import verify_integrity
-from p2ptun.stun.message import Message, decode_message, encode_message, is_stun
+from p2ptun.stun.message import Message, decode_message, encode_message, is_stun, peek_header, peek_username
 from p2ptun.types import Endpoint
 
 SOURCE = Endpoint.of("192.0.2.1", 1)
@@ -26,10 +26,14 @@ def test_one_input(data: bytes) -> None:
 def _decode(data: bytes) -> None:
     answer = answer_binding(data, SOURCE)
     assert answer is None or is_stun(answer)
+    header = peek_header(data)
+    username = None if header is None else peek_username(data)
     try:
         message = decode_message(data)
     except MalformedPacket:
         return
+    assert header == (message.message_class, message.transaction_id)
+    assert username == message.get(USERNAME)
     _read(message)
 
 

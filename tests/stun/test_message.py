@@ -47,6 +47,8 @@ from p2ptun.stun.message import (
     encode_message,
     is_stun,
     new_transaction_id,
+    peek_header,
+    peek_username,
     success_response,
 )
 from p2ptun.types import Endpoint
@@ -225,6 +227,40 @@ def test_is_stun_tells_apart_what_shares_the_port() -> None:
     assert not is_stun(data + bytes(4))  # longer than it says
     assert not is_stun(data[:3] + b"\x01" + data[4:] + bytes(1))  # not a multiple of 4
     assert not is_stun(b"")
+
+
+@pytest.mark.parametrize("message_class", MessageClass)
+def test_a_peek_sees_what_decoding_does(message_class: MessageClass) -> None:
+    data = encode_message(Message(Method.BINDING, message_class, TRANSACTION_ID, ((PRIORITY, 7), (USERNAME, "a:b"))))
+    assert peek_header(data) == (message_class, TRANSACTION_ID)
+    assert peek_header(data[:-1]) is None
+    assert peek_username(data) == "a:b"
+
+
+@given(st.lists(st.sampled_from(["0006", "0008", "001C", "8028", "0024", "C057"]), max_size=5), st.binary(max_size=24))
+def test_whatever_decodes_has_the_username_of_the_peek(numbers: list[str], value: bytes) -> None:
+    """Two of them, none, one behind the seal: what the node goes by is what the agent sees."""
+    body = b"".join(bytes.fromhex(number) + b"\0\x14" + value[:20].ljust(20, b"x") for number in numbers)
+    data = rebuilt(vectors.REQUEST, body)
+    try:
+        message = decode_message(data)
+    except MalformedPacket:
+        assert peek_header(data) is not None
+        assert isinstance(peek_username(data), str | None)
+        return
+    assert peek_username(data) == message.get(USERNAME)
+
+
+def test_a_peek_is_harmless_on_whatever_comes() -> None:
+    no_text = rebuilt(vectors.REQUEST, bytes.fromhex("00060004FFFFFFFF"))
+    cut = rebuilt(vectors.REQUEST, bytes.fromhex("0006000861626364"))
+    sealed = rebuilt(vectors.REQUEST, bytes.fromhex("00080014") + bytes(20) + bytes.fromhex("00060004613A6263"))
+    assert [peek_username(data) for data in (no_text, cut, sealed, rebuilt(cut, b""))] == [None] * 4
+    seed = 7983
+    draw = random.Random(seed)
+    for _ in range(2000):
+        data = draw.randbytes(draw.randrange(64))
+        assert peek_header(data) is None, f"seed {seed}: {data.hex()}"
 
 
 def test_get_gives_the_first_and_get_all_every_one() -> None:
