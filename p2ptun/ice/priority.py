@@ -59,6 +59,12 @@ def tcp_local_preference(
     return direction << 13 | max(0, MAX_OTHER_PREFERENCE - _place(rank, version, alternative))
 
 
+def passive_preference(candidate_type: CandidateType, preference: int) -> int:
+    """Give the local preference of the passive TCP candidate of a UDP candidate's address, from the latter's."""
+    direction = tcp_local_preference(candidate_type, TcpType.PASSIVE, 0, 6) - MAX_OTHER_PREFERENCE
+    return direction + max(0, MAX_OTHER_PREFERENCE - (MAX_LOCAL_PREFERENCE - preference))
+
+
 def candidate_priority(candidate_type: CandidateType, preference: int, transport: Transport = Transport.UDP) -> int:
     """Combine type preference, local preference and component: 8 + 16 + 8 bits (RFC 8445 5.1.2.1)."""
     preferences = TYPE_PREFERENCES if transport is Transport.UDP else TCP_TYPE_PREFERENCES

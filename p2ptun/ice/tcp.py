@@ -50,3 +50,8 @@ def initiates(local: Candidate) -> bool:
 def learnt_type(local: Candidate) -> TcpType | None:
     """Give the type of the peer-reflexive candidate whose check came to `local` (RFC 6544 7.2)."""
     return _MEETS[local.tcp_type]
+
+
+def has_to_be_told(local: Candidate) -> bool:
+    """Tell whether the peer can do anything with a candidate of ours: an active one shows when it connects."""
+    return local.tcp_type is not TcpType.ACTIVE

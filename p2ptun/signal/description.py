@@ -10,7 +10,7 @@
     34     32     Noise static public key
     66     2      features: a bit for each
     68     2      address bids: which of the proposed tunnel networks are free here (see `signal.address`)
-    70     1 + n  candidates: how many, then each as in `signal.candidate`
+    70     1 + n  candidates: how many, then each as in `signal.candidate`, twins as one
     ..     1 + n  addresses in the tunnel: how many, then each as prefix and address
     ..     1 + n  networks that this side offers a route to, likewise
 
@@ -31,7 +31,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import PASSWORD_BYTES, UFRAG_BYTES, Credentials
-from p2ptun.signal.candidate import encode_candidate, take_candidate
+from p2ptun.signal.candidate import encode_candidates, take_candidates
 from p2ptun.signal.cursor import Cursor
 from p2ptun.types import IPAddress, IPInterface, IPNetwork, RandomBytes
 
@@ -110,7 +110,7 @@ def encode_description(description: Description) -> bytes:
             _sized(description.public_key, PUBLIC_KEY_SIZE),
             description.features.to_bytes(2, "big"),
             description.address_bids.to_bytes(2, "big"),
-            _counted([encode_candidate(candidate) for candidate in description.candidates], MAX_CANDIDATES),
+            _counted(encode_candidates(description.candidates), MAX_CANDIDATES),
             _counted([_encode_interface(address) for address in description.addresses], MAX_ADDRESSES),
             _counted([_encode_network(route) for route in description.routes], MAX_ROUTES),
         ]
@@ -133,8 +133,9 @@ def decode_description(data: bytes) -> Description:
         features=cursor.number(2),
         address_bids=cursor.number(2),
         candidates=tuple(
-            take_candidate(cursor, credentials.generation, credentials.ufrag)
+            candidate
             for _ in range(_take_count(cursor, MAX_CANDIDATES))
+            for candidate in take_candidates(cursor, credentials.generation, credentials.ufrag)
         ),
         addresses=tuple(_take_interface(cursor) for _ in range(_take_count(cursor, MAX_ADDRESSES))),
         routes=tuple(_take_network(cursor) for _ in range(_take_count(cursor, MAX_ROUTES))),

@@ -7,6 +7,7 @@ from p2ptun.ice.priority import (
     candidate_priority,
     local_preference,
     pair_priority,
+    passive_preference,
     tcp_local_preference,
 )
 from p2ptun.types import Transport
@@ -74,3 +75,11 @@ def test_tcp_is_below_udp_of_any_type_but_relayed() -> None:
     best = tcp_local_preference(CandidateType.RELAYED, TcpType.ACTIVE, 0, 6)
     relayed = candidate_priority(CandidateType.RELAYED, best, Transport.TCP)
     assert relayed < candidate_priority(CandidateType.RELAYED, local_preference(31, 4))
+
+
+def test_preference_of_a_passive_candidate_follows_from_that_of_its_udp_twin() -> None:
+    for kind in CandidateType:
+        for rank in range(40):
+            udp = local_preference(rank, 4, 1)
+            assert passive_preference(kind, udp) == tcp_local_preference(kind, TcpType.PASSIVE, rank, 4, 1)
+    assert passive_preference(CandidateType.HOST, 0) == 4 << 13

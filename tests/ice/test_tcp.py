@@ -7,7 +7,7 @@ import pytest
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import TcpType
-from p2ptun.ice.tcp import active_base, base_type, can_pair, initiates, learnt_type
+from p2ptun.ice.tcp import active_base, base_type, can_pair, has_to_be_told, initiates, learnt_type
 from p2ptun.types import Endpoint, Transport
 from tests.ice.material import host
 
@@ -48,3 +48,7 @@ def test_only_a_passive_base_waits() -> None:
 
 def test_who_checks_a_passive_base_unknown_is_active() -> None:
     assert [learnt_type(candidate(kind)) for kind in KINDS] == [None, PASSIVE, ACTIVE, OPEN]
+
+
+def test_all_but_active_candidates_are_told() -> None:
+    assert [has_to_be_told(candidate(kind)) for kind in KINDS] == [True, False, True, True]

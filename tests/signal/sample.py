@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.credential import Credentials
-from p2ptun.ice.priority import candidate_priority
+from p2ptun.ice.priority import candidate_priority, passive_preference
 from p2ptun.signal.description import Description, Kind
 from p2ptun.types import Endpoint, IPAddress, Transport
 
@@ -24,8 +24,15 @@ def make_candidate(
 ) -> Candidate:
     """Build a local candidate."""
     endpoint = Endpoint.of(address, port, Transport.TCP if tcp_type else Transport.UDP)
-    priority = candidate_priority(candidate_type, preference)
+    priority = candidate_priority(candidate_type, preference, endpoint.transport)
     return Candidate(candidate_type, endpoint, priority, "1", endpoint, tcp_type=tcp_type)
+
+
+def make_twin(candidate: Candidate) -> Candidate:
+    """Build the passive TCP candidate with the address of a UDP candidate."""
+    preference = passive_preference(candidate.type, candidate.priority >> 8 & 0xFFFF)
+    address, port = candidate.endpoint.address, candidate.endpoint.port
+    return make_candidate(address, port, candidate.type, preference, TcpType.PASSIVE)
 
 
 def make_description(kind: Kind = Kind.OFFER, seed: int = 1, session: int = 1) -> Description:

@@ -20,7 +20,7 @@ from p2ptun.signal.blob import (
     wrap,
 )
 from p2ptun.signal.description import Description, Kind, decode_description, encode_description
-from tests.signal.sample import descriptions, make_candidate, make_description
+from tests.signal.sample import descriptions, make_candidate, make_description, make_twin
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
 BLOB = encode_blob(make_description())
@@ -62,6 +62,9 @@ def test_a_blob_with_four_candidates_is_short(addresses: list[str], length: int)
     candidates = tuple(make_candidate(address) for address in addresses)
     plain = replace(make_description(), candidates=candidates)
     assert len(encode_blob(plain)) == length
+    with_tcp = replace(plain, candidates=(*candidates, *(make_twin(candidate) for candidate in candidates)))
+    assert len(encode_blob(with_tcp)) == length
+    assert len(decode_blob(encode_blob(with_tcp)).candidates) == 8
     full = replace(
         plain,
         addresses=(ip_interface("10.9.0.1/24"), ip_interface("fd00::1/64")),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv6Address
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
-from p2ptun.signal.candidate import decode_candidate, encode_candidate
+from p2ptun.signal.candidate import decode_candidate, encode_candidate, encode_candidates, take_candidates
+from p2ptun.signal.cursor import Cursor
 from p2ptun.types import Endpoint, Transport
-from tests.signal.sample import candidates, make_candidate
+from tests.signal.sample import candidates, make_candidate, make_twin
 
 
 def test_the_layout_for_ipv4() -> None:
@@ -54,7 +57,7 @@ def test_random_bytes_are_read_or_refused(data: bytes) -> None:
     assert 0 < candidate.priority < 2**31
 
 
-@pytest.mark.parametrize("head", [0x20, 0x40, 0x80, 0xFF])
+@pytest.mark.parametrize("head", [0x24, 0x28, 0x40, 0x80, 0xFF])
 def test_kinds_that_nobody_defined_are_refused(head: int) -> None:
     with pytest.raises(MalformedPacket, match="unknown kind"):
         decode_candidate(bytes([head]) + bytes(20))
@@ -83,6 +86,56 @@ def test_foundations_tell_fates_apart() -> None:
         foundation("2001:db8::1"),
     ]
     assert len({host, *others}) == 5
+
+
+def read_all(entries: list[bytes]) -> list[Candidate]:
+    """Read a list, with the fields that aren't written as `make_candidate` has them."""
+    cursor = Cursor(b"".join(entries))
+    read = [each for _ in entries for each in take_candidates(cursor, 0, "")]
+    assert cursor.left == 0
+    return [replace(each, foundation="1") for each in read]
+
+
+def test_a_twin_is_one_bit() -> None:
+    udp = make_candidate("203.0.113.7", 41641, preference=0xFFBF)
+    assert encode_candidates([udp, make_twin(udp)]) == [bytes.fromhex("20 cb007107 a2a9 ffbf")]
+    assert read_all(encode_candidates([make_twin(udp), udp])) == [udp, make_twin(udp)]
+
+
+@given(st.lists(candidates, max_size=5, unique=True), st.randoms(), st.data())
+def test_lists_with_twins_come_back_whole(some: list[Candidate], random: Random, data: st.DataObject) -> None:
+    of_udp = [make_twin(each) for each in some if each.transport is Transport.UDP and data.draw(st.booleans())]
+    everything = [*some, *(twin for twin in of_udp if twin not in some)]
+    random.shuffle(everything)
+    entries = encode_candidates(everything)
+    assert set(read_all(entries)) == set(everything)
+    assert len(entries) == len(everything) - len(of_udp)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"preference": 1},
+        {"port": 41642},
+        {"candidate_type": CandidateType.SERVER_REFLEXIVE},
+        {"tcp_type": TcpType.SIMULTANEOUS_OPEN},
+    ],
+)
+def test_what_only_looks_like_a_twin_is_written_whole(changed: dict[str, Any]) -> None:
+    udp = make_candidate("10.0.0.1")
+    twin = make_twin(udp)
+    told = {"preference": twin.priority >> 8 & 0xFFFF, "tcp_type": TcpType.PASSIVE, **changed}
+    stranger = make_candidate("10.0.0.1", **told)
+    entries = encode_candidates([udp, stranger])
+    assert len(entries) == 2
+    assert read_all(entries) == [udp, stranger]
+
+
+def test_a_twin_comes_in_a_list_only() -> None:
+    udp = make_candidate("10.0.0.1")
+    [entry] = encode_candidates([udp, make_twin(udp)])
+    with pytest.raises(MalformedPacket, match="two candidates"):
+        decode_candidate(entry)
 
 
 @pytest.mark.parametrize(
