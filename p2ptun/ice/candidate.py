@@ -1,10 +1,14 @@
-"""A candidate: one transport address at which a side may be reached (RFC 8445 5.1, RFC 8839 5.1)."""
+"""A candidate: one transport address at which a side may be reached (RFC 8445 5.1, RFC 8839 5.1).
+
+One whose address is hidden behind a name (draft-ietf-mmusic-mdns-ice-candidates) is a `Candidate` with a `name` on the
+side that has it, and a `NamedCandidate` on the other: see `named.py`.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from p2ptun.errors import MalformedPacket
 from p2ptun.ice.candidate_type import CandidateType, TcpType
@@ -17,7 +21,7 @@ MAX_PRIORITY = 2**31 - 1  # RFC 8445 5.1.2
 
 _ICE_TEXT = re.compile(r"[A-Za-z0-9+/]{1,32}", re.ASCII)  # foundation, RFC 8839 5.1
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
-_UNKNOWN_RELATED = "0.0.0.0 9"  # RFC 8839 5.1: what stands for a related address that isn't told
+_UNKNOWN_RELATED = Endpoint(IPv4Address(0), 9)  # RFC 8839 5.1: what stands for a related address that isn't told
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Candidate:
         generation: The ICE generation it belongs to, counted up by each restart.
         ufrag: The user name fragment that it was signalled with; empty when it wasn't told.
         tcp_type: For TCP only.
+        name: What signalling says in place of the address; empty where it says the address. For local candidates only.
     """
 
     type: CandidateType
@@ -45,6 +50,7 @@ class Candidate:
     generation: int = 0
     ufrag: str = ""
     tcp_type: TcpType | None = None
+    name: str = ""
 
     @property
     def transport(self) -> Transport:
@@ -52,12 +58,16 @@ class Candidate:
         return self.endpoint.transport
 
     def to_sdp(self) -> str:
-        """Write it as RFC 8839 5.1 has it, without `a=`. A zone stays at home: it means nothing elsewhere."""
+        """Write it as RFC 8839 5.1 has it, without `a=`: with its name, if it has one, or with its address.
+
+        A zone stays at home: it means nothing elsewhere.
+        """
         words = [f"candidate:{self.foundation} {COMPONENT} {self.transport.value.upper()} {self.priority}"]
-        words.append(f"{_without_zone(self.endpoint)} typ {self.type.value}")
+        address, port = _without_zone(self.endpoint)
+        words.append(f"{self.name or address} {port} typ {self.type.value}")
         if self.type is not CandidateType.HOST:
-            related = _without_zone(self.related) if self.related else _UNKNOWN_RELATED
-            words.append("raddr {} rport {}".format(*related.split()))
+            address, port = _without_zone(self.related or _UNKNOWN_RELATED)
+            words.append(f"raddr {address} rport {port}")
         if self.tcp_type is not None:
             words.append(f"tcptype {self.tcp_type.value}")
         words.append(f"generation {self.generation}")
@@ -69,10 +79,12 @@ class Candidate:
     def from_sdp(cls, text: str) -> Candidate:
         """Read a remote candidate from the `candidate:` line of RFC 8839 5.1, with or without `a=`. Untrusted.
 
-        Unknown extensions are skipped, as the RFC asks.
+        Unknown extensions are skipped, as the RFC asks. A name in place of the address is refused: what is written
+        down here looks nothing up. `parse_candidate` (in `named.py`) reads lines with names too.
 
         Raises:
-            MalformedPacket: If it isn't one, or has a component, transport or name that we don't support.
+            MalformedPacket: If it isn't one, has a name for an address, or a component or transport that we don't
+                support.
         """
         if len(text) > MAX_SDP_LENGTH:
             raise MalformedPacket(f"candidate: {len(text)} characters")
@@ -100,9 +112,9 @@ class Candidate:
         )
 
 
-def _without_zone(endpoint: Endpoint) -> str:
-    """Write address and port, a blank between them, as signalling wants them."""
-    return f"{str(endpoint.address).partition('%')[0]} {endpoint.port}"
+def _without_zone(endpoint: Endpoint) -> tuple[str, int]:
+    """Give address and port as signalling wants them."""
+    return str(endpoint.address).partition("%")[0], endpoint.port
 
 
 def _number(word: str, low: int, high: int) -> int:
