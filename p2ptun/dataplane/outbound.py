@@ -33,11 +33,14 @@ class Outbound:
 
     It only bundles what one batch holds, so nothing waits. `limit` is the longest plaintext in bytes, `drops` counts
     packets that didn't go out.
+
+    `plain` is where a plaintext is put together, MAX_PLAINTEXT bytes. It holds nothing between two calls, so one serves
+    any number of peers.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, plain: Buffer | None = None) -> None:
         self.drops: Counter[DropReason] = Counter()
-        self._plain = Buffer(MAX_PLAINTEXT)
+        self._plain = Buffer(MAX_PLAINTEXT) if plain is None else plain
         self._limit = 0
         self.limit = limit
 

@@ -15,12 +15,17 @@ class DropReason(Enum):
     EMPTY = "empty"
     UNKNOWN_DATAGRAM = "unknown datagram"
     MALFORMED_STUN = "malformed stun"
+    INDICATION = "stun indication"
+    UNKNOWN_TRANSACTION = "stun answer that nobody asked for"
+    TOO_MANY_STRANGERS = "too many stun requests for nobody"
     UNKNOWN_HANDSHAKE = "handshake of nobody"
     UNKNOWN_SESSION = "unknown session"
     NO_PACKET = "no IP packet from the interface"
     NO_PEER = "no peer for the destination"
     NOT_CONNECTED = "not connected"
     QUEUE_FULL = "queue full"
+    UNTOLD_CANDIDATE = "candidate that a message has no room for"
+    HASTY_DESCRIPTION = "description too soon after others"
 
 
 def labelled(layer: str, drops: Counter[ReasonT]) -> Counter[str]:

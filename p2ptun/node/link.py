@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
-from p2ptun.aead.buffer import Batch
+from p2ptun.aead.buffer import Batch, Buffer
 from p2ptun.dataplane.allowed import AllowedIPs
 from p2ptun.dataplane.inbound import Inbound
-from p2ptun.dataplane.outbound import FRAMING, Outbound
+from p2ptun.dataplane.outbound import FRAMING, MAX_PLAINTEXT, Outbound
 from p2ptun.node.drop import DropReason, labelled
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.config import SessionConfig
@@ -25,7 +25,8 @@ WAITING_SIZE = 1 << 16  # bytes of IP packets kept for a peer that isn't connect
 BATCH_SIZE = 1 << 18
 """Bytes that an owner hands over at once, at most: 64 packets or datagrams of 4 KiB each, fewer of larger ones."""
 
-FLIGHT_SIZE = BATCH_SIZE + 64 * 64  # bytes of a sealed batch: what was read, and the overhead of each packet
+OVERHEAD = 64  # bytes, more than framing, header and tag add to a packet that has a datagram to itself
+FLIGHT_SIZE = BATCH_SIZE + 64 * OVERHEAD  # bytes of a sealed batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,19 @@ class Traffic:
     rx_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Memory for sealing that all links of a node share: one seals at a time.
+
+    Attributes:
+        flights: Where batches are sealed, one behind the other. The owner clears it before it lets links seal.
+        plain: Where `Outbound` puts plaintexts together.
+    """
+
+    flights: Batch = field(default_factory=lambda: Batch(FLIGHT_SIZE))
+    plain: Buffer = field(default_factory=lambda: Buffer(MAX_PLAINTEXT))
+
+
 class Link:
     """Seals packets for a peer and opens what it sent. Where datagrams go is its owner's business.
 
@@ -75,6 +89,7 @@ class Link:
         allowed: AllowedIPs[str],
         indices: IndexTable[Link],
         random_bytes: RandomBytes,
+        workspace: Workspace,
     ) -> None:
         """Make the link of the peer called `name`; `mtu` is the largest IP packet it carries.
 
@@ -91,9 +106,10 @@ class Link:
         self.traffic = Traffic()
         self.overflow = 0
         self._inbound = Inbound(allowed, name)
-        self._outbound = Outbound(mtu + FRAMING)
-        self._waiting = Batch(WAITING_SIZE)
-        self._datagrams = Batch(FLIGHT_SIZE)
+        self._outbound = Outbound(mtu + FRAMING, workspace.plain)
+        self._flights = workspace.flights
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
 
     # Getters
 
@@ -109,36 +125,38 @@ class Link:
     @property
     def has_waiting(self) -> bool:
         """Whether packets wait for keys or a path."""
-        return bool(self._waiting.spans)
+        return bool(self._waiting)
 
     # Commands
 
     def hold(self, packets: Batch) -> None:
         """Keep packets until there are keys and a path; those that don't fit are dropped and counted."""
         for packet in packets:
-            if not self._waiting.append(packet):
+            if self._waiting_size + len(packet) > WAITING_SIZE:
                 self.overflow += 1
+            else:
+                self._waiting.append(bytes(packet))
+                self._waiting_size += len(packet)
 
     def seal_waiting(self, now: float) -> Batch | None:
         """Seal what was held; None when nothing was, or there are no keys.
 
         That happens once a connection, so it has a batch of its own: what `seal` returned may still be on its way out.
         """
-        if not self._waiting.spans or self.session.sending is None:
+        keypair = self.session.sending
+        if not self._waiting or keypair is None:
             return None
-        datagrams = Batch(FLIGHT_SIZE)
-        self._seal(self._waiting, self.session.sending, datagrams, now)
-        self._waiting.clear()
-        return datagrams
+        packets = Batch(self._waiting_size)
+        for packet in self._waiting:
+            packets.append(packet)
+        datagrams = Batch(self._waiting_size + len(packets) * OVERHEAD)
+        self._waiting, self._waiting_size = [], 0
+        return self._seal(packets, keypair, datagrams, now)
 
     def seal(self, packets: Batch, now: float) -> Batch | None:
-        """Seal a batch of IP packets; None when there are no keys. The result is good until the next call."""
+        """Seal a batch of IP packets; None when there are no keys. It is good until the workspace is cleared."""
         keypair = self.session.sending
-        if keypair is None:
-            return None
-        self._datagrams.clear()
-        self._seal(packets, keypair, self._datagrams, now)
-        return self._datagrams
+        return None if keypair is None else self._seal(packets, keypair, self._flights, now)
 
     def close(self, reason: CloseReason, now: float) -> None:
         """Say goodbye and wipe the keys."""
@@ -159,8 +177,10 @@ class Link:
             self.session.receive_control(control, now)
         return True
 
-    def _seal(self, packets: Batch, keypair: Keypair, datagrams: Batch, now: float) -> None:
-        self._outbound.seal(packets, keypair, datagrams)
+    def _seal(self, packets: Batch, keypair: Keypair, datagrams: Batch, now: float) -> Batch:
+        """Seal `packets` behind what is in `datagrams`; return what that added."""
+        before = len(datagrams)
+        self.session.record_sent(self._outbound.seal(packets, keypair, datagrams), now)
         self.traffic.tx_packets += len(packets)
         self.traffic.tx_bytes += sum(end - start for start, end in packets.spans)
-        self.session.record_sent(len(datagrams), now)
+        return datagrams.share(datagrams.spans[before:])

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.errors import LocalProtocolError, MalformedPacket
+from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.pair import SEND_PROBLEMS
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
-from p2ptun.node.link import BATCH_SIZE, Identity, Link
+from p2ptun.node.link import BATCH_SIZE, Identity, Link, Workspace
 from p2ptun.node.peer import Flight, Peer, Remote
+from p2ptun.node.roster import Roster
 from p2ptun.node.routes import Routes
+from p2ptun.node.transactions import TransactionTable
 from p2ptun.noise.keypair import KeyPair
-from p2ptun.stun.attribute import USERNAME
-from p2ptun.stun.message import MessageClass, decode_message
+from p2ptun.stun.message import MessageClass, peek_header, peek_username
+from p2ptun.tunnel.admission import TokenBucket
 from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.wire import MessageType, peek_index
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
 
 DATA = MessageType.DATA.value
+
+STRANGERS_PER_SECOND = 50.0
+STRANGER_BURST = 50
+"""STUN requests that name nobody of ours and are answered by an error all the same: a peer with a stale description
+learns by it. More of them come only from somebody who wants us busy, or busy at somebody else's address."""
+
+MAX_CLAIMANTS = 16
+"""Peers that may be the sender of one handshake: each costs an X25519 or more. Several have a place in common when it
+is a private address and each is in a network of its own; those whose path leads there come first."""
 
 
 class Node:
@@ -28,50 +40,63 @@ class Node:
 
     `receive_datagrams` and `send_packets` return what is to be written and sent at once; everything else, the answers
     to handshakes included, comes out of `next_transmit` and `next_event`.
+
+    What a datagram, a packet or a deadline costs doesn't depend on how many peers there are: none is asked that it
+    doesn't concern. Commands may go to a peer itself as well; the node gets to know of it.
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
         self.drops: Counter[DropReason] = Counter()
-        self._random_bytes = random_bytes
+        self.pacer = Pacer()  # for the agents of all peers
         self.indices: IndexTable[Link] = IndexTable(random_bytes)
-        self._peers: dict[str, Peer] = {}
-        self._bases: list[Endpoint] = []
-        self._servers: list[Endpoint] = []
-        self._has_all_servers = False
         self.routes = Routes()
+        self._random_bytes = random_bytes
+        self._roster = Roster()
+        self._transactions = TransactionTable()
+        self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGER_BURST)
+        self._bases: dict[Endpoint, None] = {}
+        self._servers: dict[Endpoint, None] = {}
+        self._has_all_servers = False
+        self._workspace = Workspace()
         self._opened = Batch(BATCH_SIZE)  # never more than the datagrams that it came in
+        self._transmits: deque[Transmit] = deque()
+        self._events: deque[NodeEvent] = deque()
 
     # Getters
 
     @property
     def peers(self) -> list[Peer]:
         """All peers, in the order in which they were added."""
-        return list(self._peers.values())
+        return list(self._roster)
 
     def peer(self, name: str) -> Peer:
         """Return the peer called `name`. Raises LocalProtocolError when there is none."""
-        if name not in self._peers:
-            raise LocalProtocolError(f"no peer is called {name}")
-        return self._peers[name]
+        return self._roster.get(name)
 
     def why_awake(self) -> str | None:
         """Name the next deadline."""
-        due = [(at, peer) for peer in self.peers if (at := peer.next_timeout()) is not None]
-        return min(due, key=lambda each: each[0])[1].next_timer if due else None
+        self._collect()
+        due = self._roster.next_due
+        return None if due is None else due[1].next_timer
 
     # Commands
 
     def add_peer(self, peer: Peer, now: float) -> None:
         """Take a peer in, with the sockets and servers there are. Raises LocalProtocolError when its name is taken."""
-        if peer.name in self._peers:
-            raise LocalProtocolError(f"there is a peer called {peer.name} already")
-        self._peers[peer.name] = peer
+        self._roster.add(peer)
         for base in self._bases:
             peer.add_local_address(base, now)
         for server in self._servers:
             peer.add_stun_server(server, now)
         if self._has_all_servers:
             peer.end_of_servers(now)
+
+    def remove_peer(self, name: str, now: float) -> None:
+        """Say goodbye to a peer and forget it. Raises LocalProtocolError when no peer is called `name`."""
+        self.peer(name).close(now)
+        self._collect()
+        self._roster.remove(name)
+        self.routes.table.remove_peer(name)
 
     def connect(
         self, name: str, identity: Identity, static: KeyPair, mtu: int, description: Remote, now: float
@@ -83,32 +108,39 @@ class Node:
             AuthenticationFailed: If its public key is no key.
         """
         peer = self.peer(name)
-        link = Link(name, identity, static, mtu, self.routes.table, self.indices, self._random_bytes)
+        table = self.routes.table
+        link = Link(name, identity, static, mtu, table, self.indices, self._random_bytes, self._workspace)
         for network in identity.allowed_ips:
-            self.routes.table.insert(network, name)
+            table.insert(network, name)
         peer.connect(link, description, now)
 
     def add_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer gather on the socket bound to `base`."""
-        self._bases.append(base)
-        for peer in self.peers:
+        self._bases[base] = None
+        for peer in self._roster:
             peer.add_local_address(base, now)
+
+    def remove_local_address(self, base: Endpoint, now: float) -> None:
+        """Let every peer forget a socket that is gone, with the paths from it. Harmless when none knows it."""
+        self._bases.pop(base, None)
+        for peer in self._roster:
+            peer.remove_local_address(base, now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
         """Let every peer ask that server what our addresses look like from outside."""
-        self._servers.append(server)
-        for peer in self.peers:
+        self._servers[server] = None
+        for peer in self._roster:
             peer.add_stun_server(server, now)
 
     def end_of_servers(self, now: float) -> None:
         """No more servers will come: gathering ends with the last answer."""
         self._has_all_servers = True
-        for peer in self.peers:
+        for peer in self._roster:
             peer.end_of_servers(now)
 
     def close(self, now: float) -> None:
         """Say goodbye to everybody."""
-        for peer in self.peers:
+        for peer in self._roster:
             peer.close(now)
 
     # The hot path
@@ -118,9 +150,10 @@ class Node:
 
         The flights' datagrams are good until the next call.
         """
+        self._workspace.flights.clear()
         flights = []
         for name, share in self.routes.split(packets, self.drops):
-            flight = self._peers[name].send_packets(share, now)
+            flight = self._roster.get(name).send_packets(share, now)
             if flight is not None:
                 flights.append(flight)
         return flights
@@ -148,36 +181,46 @@ class Node:
     # Inputs
 
     def record_send_error(self, source: Endpoint, destination: Endpoint, error: SendError, now: float) -> None:
-        """Take note that the kernel refused to send."""
-        for peer in self.peers:
+        """Take note that the kernel refused to send. It concerns whoever is there; a server is everybody's."""
+        if SEND_PROBLEMS[error] is None:
+            return
+        is_server = destination in self._servers
+        for peer in self._roster if is_server else self._roster.find_by_place(destination):
             peer.record_send_error(source, destination, error, now)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`."""
-        for peer in self.peers:
-            at = peer.next_timeout()
-            if at is not None and at <= now:
-                peer.handle_timeout(now)
+        self._collect()
+        self._transactions.handle_timeout(now)
+        for peer in self._roster.take_due(now):
+            peer.handle_timeout(now)
 
     # Outputs
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
-        for peer in self._peers.values():
-            if (transmit := peer.next_transmit()) is not None:
-                return transmit
-        return None
+        self._collect()
+        return self._transmits.popleft() if self._transmits else None
 
     def next_event(self) -> NodeEvent | None:
         """Return the next thing that happened."""
-        for peer in self._peers.values():
-            if (event := peer.next_event()) is not None:
-                return NodeEvent(peer.name, event)
-        return None
+        self._collect()
+        return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is to be called."""
-        return min((at for peer in self._peers.values() if (at := peer.next_timeout()) is not None), default=None)
+        self._collect()
+        due = self._roster.next_due
+        return None if due is None else due[0]
+
+    def _collect(self) -> None:
+        """Take what the peers that were touched have to send and to tell."""
+        for peer in self._roster.take_touched():
+            while (transmit := peer.next_transmit()) is not None:
+                self._transactions.record_sent(transmit.payload, peer.name)
+                self._transmits.append(transmit)
+            while (event := peer.next_event()) is not None:
+                self._events.append(NodeEvent(peer.name, event))
 
     # Below: sorting
 
@@ -192,7 +235,7 @@ class Node:
             return None
         if not link.open(datagrams, span, keypair, packets, now):
             return None
-        return self._peers[link.name]
+        return self._roster.get(link.name)
 
     def _receive_control(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         match classify(data[0]):
@@ -204,27 +247,44 @@ class Node:
                 self.drops[DropReason.UNKNOWN_DATAGRAM] += 1
 
     def _receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
-        """Give a request to the peer whose user name it carries, anything else to whoever asked for it."""
-        try:
-            message = decode_message(data)
-        except MalformedPacket:
+        """Give a request to the peer whose user name it carries, a response to the one that asked."""
+        header = peek_header(data)
+        if header is None:
             self.drops[DropReason.MALFORMED_STUN] += 1
             return
-        owners = self.peers
-        if message.message_class is MessageClass.REQUEST:
-            ufrag = (message.get(USERNAME) or "").partition(":")[0]
-            # a request for nobody still deserves its error response, from one of us
-            owners = [peer for peer in owners if peer.agent.local_credentials.ufrag == ufrag] or owners[:1]
+        message_class, transaction_id = header
+        match message_class:
+            case MessageClass.REQUEST:
+                owners = self._answerers(data, now)
+            case MessageClass.INDICATION:  # a keepalive that wants nothing (RFC 8445 11)
+                self.drops[DropReason.INDICATION] += 1
+                return
+            case _:
+                asker = self._roster.find(self._transactions.find(transaction_id))
+                owners = [] if asker is None else [asker]
+                if not owners:
+                    self.drops[DropReason.UNKNOWN_TRANSACTION] += 1
         for peer in owners:
             peer.receive_stun(data, source, local, now)
 
+    def _answerers(self, data: bytes, now: float) -> list[Peer]:
+        """Choose who answers a request. One for nobody still deserves its error response, from one of us."""
+        ufrag = (peek_username(data) or "").partition(":")[0]
+        owners = self._roster.find_by_ufrag(ufrag)
+        if owners or (first := self._roster.first) is None:
+            return owners
+        if not self._strangers.take(now):
+            self.drops[DropReason.TOO_MANY_STRANGERS] += 1
+            return []
+        return [first]
+
     def _receive_handshake(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
-        """Give an initiation to the peer that is known to be at `source`, an answer to whoever asked."""
+        """Give an initiation to those that are known to be at `source`, an answer to whoever asked."""
         if data[0] == MessageType.INITIATION:
-            owners = [peer for peer in self._peers.values() if peer.knows(source)]
+            owners = self._roster.find_by_place(source)[:MAX_CLAIMANTS]
         else:
             link = self.indices.find(peek_index(data)) if len(data) >= 4 else None
-            owners = [self._peers[link.name]] if link is not None else []
+            owners = [] if link is None else [self._roster.get(link.name)]
         for peer in owners:
             peer.receive_handshake(data, source, local, now)
         if not owners:

@@ -13,7 +13,6 @@ from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import Role
-from p2ptun.ice.scope import signalled
 from p2ptun.node.drop import DropReason, labelled
 from p2ptun.node.event import (
     REASONS,
@@ -108,16 +107,16 @@ class Peer:
         """Name what `next_timeout` is about."""
         return min(self._timers(), default=(0.0, None), key=lambda timer: timer[0])[1]
 
-    def knows(self, endpoint: Endpoint) -> bool:
-        """Tell whether the peer said, or proved by a check, that it is at `endpoint`."""
-        there = signalled(endpoint)  # candidates have no zone
-        return any(candidate.endpoint == there for candidate in self.agent.remote_candidates)
-
     # Commands
 
     def add_local_address(self, base: Endpoint, now: float) -> None:
         """Gather on the socket bound to `base`."""
         self.agent.add_local_address(base, now)
+        self._drain(now)
+
+    def remove_local_address(self, base: Endpoint, now: float) -> None:
+        """Forget a socket that is gone, with the paths from it."""
+        self.agent.remove_local_address(base, now)
         self._drain(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
@@ -229,7 +228,9 @@ class Peer:
 
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is to be called."""
-        return min((at for at, _ in self._timers()), default=None)
+        session_at = None if self.link is None else self.link.session.next_timeout()
+        times = (self.agent.next_timeout(), self._deadlines.next(), session_at)
+        return min((at for at in times if at is not None), default=None)
 
     # Below: draining the two machines, and acting on what they say
 
@@ -243,8 +244,7 @@ class Peer:
             (self._deadlines.next(), f"peer {_words(self._deadlines.next_timer())}"),
         ]
         if self.link is not None:
-            session = self.link.session
-            named.append((session.next_timeout(), f"tunnel {_words(session.next_timer)}"))
+            named.append((self.link.session.next_timeout(), f"tunnel {_words(self.link.session.next_timer)}"))
         return [(at, name) for at, name in named if at is not None]
 
     def _drain(self, now: float) -> None:

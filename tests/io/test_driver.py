@@ -159,6 +159,7 @@ async def test_what_the_kernel_refuses_reaches_the_agent() -> None:
             machine.node.record_send_error = record  # type: ignore[method-assign]
             machine.peer._transmits.append(Transmit(b"x", socket.local, Endpoint.of("2001:db8::1", 9)))
             machine.peer._transmits.append(Transmit(b"x", socket.local, socket.local))
+            machine.peer.touched[machine.peer.name] = None
             machine.driver.flush()
             nursery.cancel_scope.cancel()
     assert seen == [("[2001:db8::1]:9", "SendError.UNREACHABLE")]
