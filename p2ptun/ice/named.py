@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2ptun.ice.candidate import MAX_SDP_LENGTH, Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
@@ -55,7 +55,11 @@ class NamedCandidate:
         )
 
 
-def parse_candidate(text: str) -> Candidate | NamedCandidate:
+ToldCandidate: TypeAlias = Candidate | NamedCandidate
+"""What the other side tells."""
+
+
+def parse_candidate(text: str) -> ToldCandidate:
     """Read a remote candidate as `Candidate.from_sdp` does, and one with a name in place of its address. Untrusted.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Candidates in signalling: 9 bytes for IPv4, 21 for IPv6, where RFC 8839's text takes a hundred characters.
+"""Candidates in signalling: 9 bytes for IPv4, 21 for IPv6 or a name, where RFC 8839's text takes a hundred characters.
 
 ::
 
@@ -6,8 +6,9 @@
                        bits 2-3 transport: UDP, TCP active, TCP passive, TCP simultaneous open
                        bit 4    family: IPv4, IPv6
                        bit 5    in a list: with a twin
-                       bits 6-7 zero
-    1      4 or 16     address, without a zone
+                       bit 6    a name in place of the address; bit 4 is zero
+                       bit 7    zero
+    1      4 or 16     address, without a zone; or the UUID of the name `<uuid>.local`
     ..     2           port
     ..     2           local preference (RFC 8445 5.1.2.1)
 
@@ -22,56 +23,49 @@ follows from its own. So a list with a way around blocked UDP is as short as one
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from p2ptun.errors import LocalProtocolError, MalformedPacket
-from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
+from p2ptun.ice.named import NamedCandidate, ToldCandidate
 from p2ptun.ice.priority import candidate_priority, passive_preference
+from p2ptun.mdns.name import UUID_SIZE, name_of_uuid, uuid_of_name
 from p2ptun.signal.cursor import Cursor
-from p2ptun.types import Endpoint, Transport
+from p2ptun.types import IPAddress, Transport, unmapped
 
-_Looks: TypeAlias = tuple[CandidateType, Endpoint, TcpType | None, int]
+_Place: TypeAlias = IPAddress | str
 _TYPES = (CandidateType.HOST, CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE, CandidateType.RELAYED)
-_TRANSPORTS = (
+_Way: TypeAlias = tuple[Transport, TcpType | None]
+_WAYS: tuple[_Way, ...] = (
     (Transport.UDP, None),
     (Transport.TCP, TcpType.ACTIVE),
     (Transport.TCP, TcpType.PASSIVE),
     (Transport.TCP, TcpType.SIMULTANEOUS_OPEN),
 )
+_IPV6, _TWIN, _NAME, _UNKNOWN = 1 << 4, 1 << 5, 1 << 6, 1 << 7
 
 
-_TWIN = 1 << 5
+def encode_candidate(candidate: ToldCandidate) -> bytes:
+    """Write a candidate.
+
+    Raises:
+        LocalProtocolError: For a transport that no candidate has, or a name without a UUID.
+    """
+    return _encode(_entry_of(candidate), 0)
 
 
-def encode_candidate(candidate: Candidate) -> bytes:
-    """Write one of our candidates. Raises LocalProtocolError for a transport that no candidate has."""
-    transport = (candidate.transport, candidate.tcp_type)
-    if transport not in _TRANSPORTS:
-        raise LocalProtocolError(f"no candidate has transport {candidate.transport.value}, {candidate.tcp_type}")
-    address = candidate.endpoint.address
-    head = _TYPES.index(candidate.type) | _TRANSPORTS.index(transport) << 2 | (address.version == 6) << 4
-    preference = _preference(candidate).to_bytes(2, "big")
-    return bytes([head]) + address.packed + candidate.endpoint.port.to_bytes(2, "big") + preference
+def encode_candidates(candidates: Sequence[ToldCandidate]) -> list[bytes]:
+    """Write a list of candidates, twins as one. Raises LocalProtocolError as `encode_candidate` does."""
+    entries = [_entry_of(candidate) for candidate in candidates]
+    twins = {entry: entry.twin for entry in entries if entry.way[0] is Transport.UDP}
+    merged = set(twins.values()) & set(entries)
+    return [_encode(entry, _TWIN * (twins.get(entry) in merged)) for entry in entries if entry not in merged]
 
 
-def encode_candidates(candidates: Sequence[Candidate]) -> list[bytes]:
-    """Write a list of our candidates, twins as one. Raises LocalProtocolError as `encode_candidate` does."""
-    there = {_looks(candidate): candidate for candidate in candidates}
-    twins = {candidate: _find_twin(candidate, there) for candidate in candidates}
-    merged = set(twins.values())
-    entries = []
-    for candidate in candidates:
-        if candidate not in merged:
-            entry = encode_candidate(candidate)
-            entries.append(bytes([entry[0] | _TWIN]) + entry[1:] if twins[candidate] else entry)
-    return entries
-
-
-def decode_candidate(data: bytes, generation: int = 0, ufrag: str = "") -> Candidate:
+def decode_candidate(data: bytes, generation: int = 0, ufrag: str = "") -> ToldCandidate:
     """Read one candidate of the other side, and nothing behind it. Untrusted. Raises MalformedPacket."""
     cursor = Cursor(data)
     first, *others = take_candidates(cursor, generation, ufrag)
@@ -80,56 +74,82 @@ def decode_candidate(data: bytes, generation: int = 0, ufrag: str = "") -> Candi
     return first
 
 
-def take_candidates(cursor: Cursor, generation: int, ufrag: str) -> tuple[Candidate, ...]:
+def take_candidates(cursor: Cursor, generation: int, ufrag: str) -> tuple[ToldCandidate, ...]:
     """Take a candidate of the other side from `cursor`, and its twin. Untrusted. Raises MalformedPacket."""
     head = cursor.number(1)
-    has_twin = bool(head & _TWIN)
-    head &= ~_TWIN
-    transport, tcp_type = _TRANSPORTS[head >> 2 & 3]
-    if head >> 6 or (has_twin and transport is not Transport.UDP):
+    way = _WAYS[head >> 2 & 3]
+    if head & _UNKNOWN or (head & _TWIN and way[0] is not Transport.UDP) or (head & _NAME and head & _IPV6):
         raise MalformedPacket(f"candidate of unknown kind {head:#x}")
-    candidate_type = _TYPES[head & 3]
-    address = IPv6Address(cursor.take(16)) if head & 16 else IPv4Address(cursor.take(4))
-    endpoint = Endpoint.of(address, cursor.number(2), transport)
-    candidate = Candidate(
-        type=candidate_type,
-        endpoint=endpoint,
-        priority=candidate_priority(candidate_type, cursor.number(2), transport),
-        foundation=_foundation(candidate_type, endpoint),
-        base=endpoint,
-        generation=generation,
-        ufrag=ufrag,
-        tcp_type=tcp_type,
-    )
-    return (candidate, _twin_of(candidate)) if has_twin else (candidate,)
+    entry = _Entry(_TYPES[head & 3], way, _take_place(head, cursor), cursor.number(2), cursor.number(2))
+    entries = (entry, entry.twin) if head & _TWIN else (entry,)
+    return tuple(each.candidate(generation, ufrag) for each in entries)
 
 
-def _twin_of(candidate: Candidate) -> Candidate:
-    endpoint = replace(candidate.endpoint, transport=Transport.TCP)
-    preference = passive_preference(candidate.type, _preference(candidate))
-    return replace(
-        candidate,
-        endpoint=endpoint,
-        priority=candidate_priority(candidate.type, preference, Transport.TCP),
-        foundation=_foundation(candidate.type, endpoint),
-        base=endpoint,
-        tcp_type=TcpType.PASSIVE,
-    )
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """All of a candidate that is written. `place` is its address or its name."""
+
+    type: CandidateType
+    way: _Way
+    place: _Place
+    port: int
+    preference: int
+
+    @property
+    def twin(self) -> _Entry:
+        """What bit 5 stands for."""
+        preference = passive_preference(self.type, self.preference)
+        return replace(self, way=(Transport.TCP, TcpType.PASSIVE), preference=preference)
+
+    def candidate(self, generation: int, ufrag: str) -> ToldCandidate:
+        """Make the candidate of the other side."""
+        transport, tcp_type = self.way
+        named = NamedCandidate(
+            name=self.place if isinstance(self.place, str) else "",
+            port=self.port,
+            type=self.type,
+            transport=transport,
+            priority=candidate_priority(self.type, self.preference, transport),
+            foundation=self._foundation(),
+            generation=generation,
+            ufrag=ufrag,
+            tcp_type=tcp_type,
+        )
+        return named if isinstance(self.place, str) else named.resolve(self.place)
+
+    def _foundation(self) -> str:
+        kind = f"{self.type.value} {self.way[0].value} ".encode()
+        return f"{zlib.crc32(kind + _packed(self.place)):08x}"
 
 
-def _looks(candidate: Candidate) -> _Looks:
-    """Give all of a candidate that is written."""
-    return candidate.type, candidate.endpoint, candidate.tcp_type, candidate.priority
+def _entry_of(candidate: ToldCandidate) -> _Entry:
+    way = (candidate.transport, candidate.tcp_type)
+    if way not in _WAYS:
+        raise LocalProtocolError(f"no candidate has transport {candidate.transport.value}, {candidate.tcp_type}")
+    place, port = _place_of(candidate)
+    return _Entry(candidate.type, way, place, port, candidate.priority >> 8 & 0xFFFF)
 
 
-def _find_twin(candidate: Candidate, there: Mapping[_Looks, Candidate]) -> Candidate | None:
-    return there.get(_looks(_twin_of(candidate))) if candidate.transport is Transport.UDP else None
+def _place_of(candidate: ToldCandidate) -> tuple[_Place, int]:
+    if isinstance(candidate, NamedCandidate):
+        return candidate.name, candidate.port
+    return candidate.name or candidate.endpoint.address, candidate.endpoint.port
 
 
-def _preference(candidate: Candidate) -> int:
-    return candidate.priority >> 8 & 0xFFFF
+def _encode(entry: _Entry, flags: int) -> bytes:
+    head = _TYPES.index(entry.type) | _WAYS.index(entry.way) << 2 | flags
+    if isinstance(entry.place, str):
+        head |= _NAME
+    elif entry.place.version == 6:
+        head |= _IPV6
+    return bytes([head]) + _packed(entry.place) + entry.port.to_bytes(2, "big") + entry.preference.to_bytes(2, "big")
 
 
-def _foundation(candidate_type: CandidateType, endpoint: Endpoint) -> str:
-    kind = f"{candidate_type.value} {endpoint.transport.value} ".encode()
-    return f"{zlib.crc32(kind + endpoint.address.packed):08x}"
+def _packed(place: _Place) -> bytes:
+    return uuid_of_name(place) if isinstance(place, str) else place.packed
+
+
+def _take_place(head: int, cursor: Cursor) -> _Place:
+    if head & _NAME:
+        return name_of_uuid(cursor.take(UUID_SIZE))
+    return unmapped(IPv6Address(cursor.take(16))) if head & _IPV6 else IPv4Address(cursor.take(4))

@@ -29,8 +29,8 @@ from hashlib import blake2s
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 
 from p2ptun.errors import LocalProtocolError, MalformedPacket
-from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.credential import PASSWORD_BYTES, UFRAG_BYTES, Credentials
+from p2ptun.ice.named import ToldCandidate
 from p2ptun.signal.candidate import encode_candidates, take_candidates
 from p2ptun.signal.cursor import Cursor
 from p2ptun.types import IPAddress, IPInterface, IPNetwork, RandomBytes
@@ -74,7 +74,7 @@ class Description:
     session_id: bytes
     credentials: Credentials
     public_key: bytes
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[ToldCandidate, ...] = ()
     end_of_candidates: bool = False
     addresses: tuple[IPInterface, ...] = ()
     address_bids: int = 0

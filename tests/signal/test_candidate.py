@@ -12,10 +12,21 @@ from hypothesis import strategies as st
 from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
+from p2ptun.ice.named import NamedCandidate, disguise
+from p2ptun.ice.priority import candidate_priority
 from p2ptun.signal.candidate import decode_candidate, encode_candidate, encode_candidates, take_candidates
 from p2ptun.signal.cursor import Cursor
 from p2ptun.types import Endpoint, Transport
 from tests.signal.sample import candidates, make_candidate, make_twin
+
+NAME = "1f4712db-ea17-4bcf-a596-105139dfd8bf.local"
+
+
+def read_address(data: bytes, generation: int = 0, ufrag: str = "") -> Candidate:
+    """Read a candidate that tells its address."""
+    candidate = decode_candidate(data, generation, ufrag)
+    assert isinstance(candidate, Candidate)
+    return candidate
 
 
 def test_the_layout_for_ipv4() -> None:
@@ -32,7 +43,7 @@ def test_the_layout_for_ipv6() -> None:
 def test_round_trip(candidate: Candidate) -> None:
     data = encode_candidate(candidate)
     assert len(data) == (9 if candidate.endpoint.address.version == 4 else 21)
-    decoded = decode_candidate(data, generation=3, ufrag="abcdefgh")
+    decoded = read_address(data, generation=3, ufrag="abcdefgh")
     assert (decoded.generation, decoded.ufrag, decoded.related) == (3, "abcdefgh", None)
     assert replace(decoded, foundation="1", generation=0, ufrag="") == candidate
     assert encode_candidate(decoded) == data
@@ -57,20 +68,20 @@ def test_random_bytes_are_read_or_refused(data: bytes) -> None:
     assert 0 < candidate.priority < 2**31
 
 
-@pytest.mark.parametrize("head", [0x24, 0x28, 0x40, 0x80, 0xFF])
+@pytest.mark.parametrize("head", [0x24, 0x28, 0x50, 0x80, 0xFF])
 def test_kinds_that_nobody_defined_are_refused(head: int) -> None:
     with pytest.raises(MalformedPacket, match="unknown kind"):
         decode_candidate(bytes([head]) + bytes(20))
 
 
 def test_a_zone_stays_at_home() -> None:
-    decoded = decode_candidate(encode_candidate(make_candidate("fe80::1%eth0")))
+    decoded = read_address(encode_candidate(make_candidate("fe80::1%eth0")))
     assert decoded.endpoint == Endpoint(IPv6Address("fe80::1"), 41641)
 
 
 def test_an_ipv4_address_in_disguise_is_unmasked() -> None:
     data = b"\x10" + IPv6Address("::ffff:10.0.0.1").packed + bytes.fromhex("a2a9 ff7f")
-    assert decode_candidate(data).endpoint == Endpoint.of("10.0.0.1", 41641)
+    assert read_address(data).endpoint == Endpoint.of("10.0.0.1", 41641)
 
 
 def test_foundations_tell_fates_apart() -> None:
@@ -93,7 +104,7 @@ def read_all(entries: list[bytes]) -> list[Candidate]:
     cursor = Cursor(b"".join(entries))
     read = [each for _ in entries for each in take_candidates(cursor, 0, "")]
     assert cursor.left == 0
-    return [replace(each, foundation="1") for each in read]
+    return [replace(each, foundation="1") for each in read if isinstance(each, Candidate)]
 
 
 def test_a_twin_is_one_bit() -> None:
@@ -146,3 +157,51 @@ def test_what_no_candidate_uses_is_not_written(transport: Transport, tcp_type: T
     endpoint = Endpoint.of("10.0.0.1", 1, transport)
     with pytest.raises(LocalProtocolError, match="no candidate has transport"):
         encode_candidate(replace(make_candidate("10.0.0.1"), endpoint=endpoint, tcp_type=tcp_type))
+
+
+def test_the_layout_for_a_name() -> None:
+    hidden = disguise(make_candidate("192.168.1.7", 41641, preference=0x1234), NAME)
+    assert encode_candidate(hidden) == bytes.fromhex("40 1f4712dbea174bcfa596105139dfd8bf a2a9 1234")
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "fd00::7"])
+def test_a_name_comes_back_without_its_address(address: str) -> None:
+    hidden = disguise(make_candidate(address, tcp_type=TcpType.PASSIVE, preference=7), NAME)
+    data = encode_candidate(hidden)
+    assert hidden.endpoint.address.packed not in data
+    told = decode_candidate(data, generation=3, ufrag="abcdefgh")
+    assert isinstance(told, NamedCandidate)
+    assert told == NamedCandidate(
+        name=NAME,
+        port=41641,
+        type=CandidateType.HOST,
+        transport=Transport.TCP,
+        priority=candidate_priority(CandidateType.HOST, 7, Transport.TCP),
+        foundation=told.foundation,
+        generation=3,
+        ufrag="abcdefgh",
+        tcp_type=TcpType.PASSIVE,
+    )
+    assert encode_candidate(told) == data
+    for size in range(len(data)):
+        with pytest.raises(MalformedPacket):
+            decode_candidate(data[:size])
+
+
+def test_a_name_and_its_twin_share_one_entry() -> None:
+    udp = make_candidate("192.168.1.7")
+    both = [disguise(each, NAME) for each in (udp, make_twin(udp))]
+    [entry] = encode_candidates(both)
+    told = take_candidates(Cursor(entry), 0, "")
+    assert [(each.transport, each.tcp_type) for each in told] == [
+        (Transport.UDP, None),
+        (Transport.TCP, TcpType.PASSIVE),
+    ]
+    assert [each.priority for each in told] == [each.priority for each in both]
+    assert {each.name for each in told if isinstance(each, NamedCandidate)} == {NAME}
+    assert len({each.foundation for each in told}) == 2
+
+
+def test_a_name_without_a_uuid_is_not_written() -> None:
+    with pytest.raises(LocalProtocolError, match="no UUID"):
+        encode_candidate(disguise(make_candidate("10.0.0.1"), "printer.local"))
