@@ -9,7 +9,7 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import AgentState, Event, PairSelected, StateChanged
 from p2ptun.ice.role import Role
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, SendError, Transmit
 from tests.sim.network import Network, at
 
 from .material import random_bytes_from
@@ -47,6 +47,10 @@ class Side:
     def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take a datagram."""
         self.agent.receive_datagram(data, source, local, now)
+
+    def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
+        """Take what the kernel refused to send."""
+        self.agent.record_send_error(base, remote, error, now)
 
     def handle_timeout(self, now: float) -> None:
         """Let the agent act."""

@@ -1,140 +1,138 @@
-"""A network with a virtual clock: hosts, latency, loss, repetition, MTU, NATs, servers. Everything follows a seed.
+"""A network with a virtual clock: hosts, links, gateways, servers. Everything follows a seed.
 
 Hosts are the owners of machines: they are handed datagrams and time, and give datagrams. The network moves the clock
-from event to event, so an hour of keepalives takes no time, and a host that spins is found at once.
+from event to event, so an hour of keepalives takes no time, and a host that spins is found at once. An event costs the
+logarithm of how many there are, so thousands of hosts can run.
 """
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import count
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_address
+from typing import TypeVar
 
-from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
-from p2ptun.stun.message import decode_message, encode_message, success_response
-from p2ptun.types import Endpoint, IPAddress, Transmit
+from p2ptun.types import Endpoint, IPAddress, SendError, Transmit, Transport
 
-from .nat import Nat
+from .agenda import Agenda
+from .host import Count, ErrorHost, Host, Sent
+from .link import Link
+from .nat import Gateway, Nat
+from .server import StunServer
+from .stream import Kind, Parcel, Streams
+from .topology import Climb, Realm, Topology
 
 START = 1000.0
-STEPS = 500_000  # a run that needs more is a busy loop
+WAKES = 50_000  # in a virtual second: a host that acts more often on its timers is a busy loop
+
+GatewayT = TypeVar("GatewayT", bound=Gateway)
 
 
-def at(text: str) -> Endpoint:
+def at(text: str, transport: Transport = Transport.UDP) -> Endpoint:
     """Read `address:port`, IPv6 in brackets."""
     address, _, port = text.rpartition(":")
-    return Endpoint.of(address.strip("[]"), int(port))
+    return Endpoint.of(address.strip("[]"), int(port), transport)
 
 
-class Host(Protocol):
-    """What can be plugged into the network."""
+@dataclass(slots=True)
+class _Seat:
+    """What the network knows of a host: when it is woken next, how long it slept, what it sent."""
 
-    def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None: ...
+    due_at: float | None = None
+    slept: float = 0.0
+    asleep_at: float | None = None
+    second: int = 0
+    wakes: int = 0
 
-    def handle_timeout(self, now: float) -> None: ...
-
-    def next_transmit(self) -> Transmit | None: ...
-
-    def next_timeout(self) -> float | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A datagram as it left its host, and what became of it."""
-
-    at: float
-    host: Host
-    packet: Transmit
-
-
-class StunServer:
-    """Answers binding requests with the address they came from; a slow one does so after `delay` seconds."""
-
-    def __init__(self, delay: float = 0.0) -> None:
-        self.delay = delay
-        self.answered = 0
-        self._due_by = 0.0
-        self._answers: list[tuple[float, Transmit]] = []
-
-    def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
-        """Prepare an answer."""
-        reply = encode_message(success_response(decode_message(data), (XOR_MAPPED_ADDRESS, source)))
-        self._answers.append((now + self.delay, Transmit(reply, local, source)))
-        self._due_by = now
-
-    def handle_timeout(self, now: float) -> None:
-        """Let answers go whose time has come."""
-        self._due_by = now
-
-    def next_transmit(self) -> Transmit | None:
-        """Give an answer that is due."""
-        if self._answers and self._answers[0][0] <= self._due_by:
-            self.answered += 1
-            return self._answers.pop(0)[1]
-        return None
-
-    def next_timeout(self) -> float | None:
-        """Tell when the next answer is due."""
-        return self._answers[0][0] if self._answers else None
+    def clock(self, now: float) -> float:
+        """Give the host's own time, which stands still while it sleeps (CLOCK_MONOTONIC does)."""
+        return (now if self.asleep_at is None else self.asleep_at) - self.slept
 
 
 class Network:
     """Carries datagrams between hosts.
 
     Attributes:
-        latency: One way, in seconds; `jitter` is added to it, by chance up to so much: more than nothing reorders.
-        loss: The part of the datagrams that is lost, 0 to 1; `repetition` the part that arrives twice.
-        mtu: The longest payload that gets through.
+        core: The link that every datagram takes. `latency`, `jitter`, `loss`, `repetition` and `mtu` are its.
+        links: Further ones, by the address of the interface that is on them: a host's, or a NAT's public one.
         is_cut: Tells by source and destination, as the sender sees them, what the network swallows now.
         lost: Counts what didn't arrive, by reason.
-        log: Every datagram that a host sent.
+        log: Every datagram that a host sent, as long as `has_log`.
+        counts: What each host sent, in numbers.
     """
 
     def __init__(self, seed: int = 1, latency: float = 0.02, loss: float = 0.0) -> None:
         self.seed = seed
         self.now = START
-        self.latency = latency
-        self.jitter = 0.0
-        self.loss = loss
-        self.repetition = 0.0
-        self.mtu = 1472
+        self.core = Link(latency=latency, loss=loss)
+        self.links: dict[IPAddress, Link] = {}
         self.is_cut: Callable[[Transmit], bool] = lambda packet: False
         self.lost: Counter[str] = Counter()
+        self.has_log = True
         self.log: list[Sent] = []
+        self.counts: dict[Host, Count] = {}
         self._random = random.Random(seed)
-        self._sequence = count()
-        self._flying: list[tuple[float, int, Transmit]] = []
-        self._hosts: list[Host] = []
-        self._sockets: dict[Endpoint, Host] = {}
-        self._nats: list[Nat] = []
+        self._agenda = Agenda()
+        self._topology = Topology()
+        self._seats: dict[Host, _Seat] = {}
+        self._streams = Streams(self._carry, self.later, self._plug_ephemeral)
 
     # Building
 
-    def plug(self, host: Host, *sockets: Endpoint) -> None:
-        """Connect sockets of a host; a new host gets time from now on."""
-        if host not in self._hosts:
-            self._hosts.append(host)
+    def plug(self, host: Host, *sockets: Endpoint, behind: Gateway | None = None) -> None:
+        """Connect sockets of a host, behind the gateway that covers them; a new host gets time from now on."""
+        self._seats.setdefault(host, _Seat())
+        self.counts.setdefault(host, Count())
         for socket in sockets:
-            self._sockets[socket] = host
+            self._topology.plug(host, socket, behind or self._topology.realm_around(socket.address))
 
     def unplug(self, *sockets: Endpoint) -> None:
-        """Disconnect sockets: what is sent to them is lost."""
+        """Disconnect sockets: what is sent to them is lost, and what is sent from them an error."""
         for socket in sockets:
-            del self._sockets[socket]
+            for host in self._topology.owners(socket):
+                self._topology.unplug(host, socket)
+                self._streams.forget(host, socket)
 
-    def add_nat(self, nat: Nat) -> Nat:
-        """Put a NAT before the addresses inside it."""
-        self._nats.append(nat)
+    def add_nat(self, nat: GatewayT, behind: Gateway | None = None) -> GatewayT:
+        """Put a NAT or a firewall before the addresses inside it. Without `behind`, its public address says where."""
+        self._topology.add_gateway(nat, behind)
         return nat
+
+    def renumber(self, nat: Nat, public: str) -> None:
+        """Give a NAT another public address. Its bindings don't survive that."""
+        nat.address = ip_address(public)
+        nat.reboot()
+        self._topology.forget_faces()
 
     def add_stun_server(self, socket: str, delay: float = 0.0) -> Endpoint:
         """Run a STUN server."""
         self.plug(StunServer(delay), at(socket))
         return at(socket)
+
+    def link(self, address: str) -> Link:
+        """Give the link of an interface, a perfect one at first."""
+        return self.links.setdefault(ip_address(address), Link())
+
+    # Hosts that sleep
+
+    def time_of(self, host: Host) -> float:
+        """Tell what a host's clock says."""
+        return self._seats[host].clock(self.now)
+
+    def suspend(self, host: Host) -> None:
+        """Stop a host and its clock: it gets neither time nor datagrams."""
+        self._seats[host].asleep_at = self.now
+
+    def resume(self, host: Host) -> None:
+        """Let a host go on. It doesn't learn here that it slept."""
+        seat = self._seats[host]
+        assert seat.asleep_at is not None
+        seat.slept += self.now - seat.asleep_at
+        seat.asleep_at = None
+        self._attend(host)
 
     # Running
 
@@ -142,89 +140,198 @@ class Network:
         """Move the clock until `until` holds or `seconds` are over; tell whether it holds."""
         end = self.now + seconds
         self.flush()
-        for _ in range(STEPS):
-            if until():
-                return True
-            following = self._next_at()
+        while not until():
+            following = self._agenda.next_at()
             if following is None or following > end:
                 self.now = end
                 return until()
             self.now = max(self.now, following)
-            self._step()
-        raise AssertionError(f"busy loop at {self.now}, seed {self.seed}")
+            self._agenda.act(self.now)
+        return True
 
     def flush(self) -> None:
-        """Take up what the hosts want sent."""
-        for host in self._hosts:
-            self._drain(host)
+        """Take up what the hosts want sent, and when they want to be woken."""
+        for host in self._seats:
+            self._attend(host)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Let something happen; it may talk to hosts, if it flushes after that."""
+        self._agenda.note(self.now + seconds, action)
 
     def deliver(self, packet: Transmit) -> None:
         """Hand a datagram, which may be forged, to whoever has a socket at its destination, at once."""
-        host = self._sockets.get(packet.destination)
-        if host is None:
+        owners = self._topology.owners(packet.destination)
+        if not owners:
             self.lost["nobody there"] += 1
+        for host in owners[:1]:
+            self._hand_over(host, Parcel(packet))
+
+    # Below: a host and its clock
+
+    def _attend(self, host: Host) -> None:
+        """Drain a host, and note when it wants to act."""
+        seat = self._seats[host]
+        if seat.asleep_at is not None:
             return
-        host.receive(packet.payload, packet.source, packet.destination, self.now)
-        self._drain(host)
+        while (packet := host.next_transmit()) is not None:
+            self._send(host, packet)
+        due = host.next_timeout()
+        due_at = None if due is None else max(self.now, due + seat.slept)
+        if due_at is not None and due_at != seat.due_at:
+            self._agenda.note(due_at, partial(self._wake, host, due_at))
+        seat.due_at = due_at
+
+    def _wake(self, host: Host, due_at: float) -> None:
+        seat = self._seats[host]
+        if seat.due_at != due_at or seat.asleep_at is not None:
+            return  # it changed its mind
+        seat.due_at = None
+        self._watch(host, seat)
+        due = host.next_timeout()
+        now = seat.clock(self.now) if due is None else max(due, seat.clock(self.now))  # sleep rounds
+        host.handle_timeout(now)
+        self._attend(host)
+        following = host.next_timeout()
+        assert following is None or following > now, f"{host} spins, seed {self.seed}"
+
+    def _watch(self, host: Host, seat: _Seat) -> None:
+        if seat.second != int(self.now):
+            seat.second, seat.wakes = int(self.now), 0
+        seat.wakes += 1
+        assert seat.wakes < WAKES, f"{host}: busy loop at {self.now}, seed {self.seed}"
+
+    def _hand_over(self, host: Host, parcel: Parcel) -> None:
+        seat = self._seats[host]
+        if seat.asleep_at is not None:
+            self.lost["asleep"] += 1
+            return
+        packet, now = parcel.packet, seat.clock(self.now)
+        if parcel.kind is Kind.DATAGRAM:
+            host.receive(packet.payload, packet.source, packet.destination, now)
+        else:
+            self._streams.receive(host, parcel, now)
+        self._attend(host)
+
+    def _refuse(self, host: Host, packet: Transmit, error: SendError) -> None:
+        self.lost[error.value] += 1
+        if isinstance(host, ErrorHost):
+            host.record_send_error(packet.source, packet.destination, error, self.time_of(host))
 
     # Below: the way of a datagram
 
-    def _drain(self, host: Host) -> None:
-        while (packet := host.next_transmit()) is not None:
+    def _send(self, host: Host, packet: Transmit) -> None:
+        self.counts[host].add(packet.payload)
+        if self.has_log:
             self.log.append(Sent(self.now, host, packet))
-            self._carry(packet)
-
-    def _carry(self, packet: Transmit) -> None:
-        """Take a datagram through the sender's NAT, and to the receiver's door if it isn't lost on the way."""
-        if self.is_cut(packet):
-            self.lost["cut"] += 1
-        elif len(packet.payload) > self.mtu:
-            self.lost["too big"] += 1
-        elif self._random.random() < self.loss:
-            self._translate(packet)  # it was lost behind the NAT, which saw it
-            self.lost["loss"] += 1
-        elif (translated := self._translate(packet)) is not None:
-            for _ in range(2 if self._random.random() < self.repetition else 1):
-                arrival = self.now + self.latency + self._random.random() * self.jitter
-                heapq.heappush(self._flying, (arrival, next(self._sequence), translated))
-
-    def _translate(self, packet: Transmit) -> Transmit | None:
-        here, there = self._nat_around(packet.source.address), self._nat_around(packet.destination.address)
-        if here is there:
-            return packet
-        if there is not None:
-            self.lost["no route to a private address"] += 1
-            return None
-        assert here is not None
-        return Transmit(packet.payload, here.outbound(packet.source, packet.destination, self.now), packet.destination)
-
-    def _arrive(self, packet: Transmit) -> None:
-        nat = next((nat for nat in self._nats if nat.address == packet.destination.address), None)
-        if nat is None:
-            self.deliver(packet)
-            return
-        inner = nat.inbound(packet.destination.port, packet.source, self.now)
-        if inner is None:
-            self.lost["filtered"] += 1
+        own = self.links.get(packet.source.address)
+        if not self._topology.has_socket(host, packet.source):
+            self._refuse(host, packet, SendError.SOURCE_GONE)
+        elif packet.source.transport is Transport.TCP:
+            self._streams.send(host, packet)
+        elif own is not None and len(packet.payload) > own.mtu:
+            self._refuse(host, packet, SendError.TOO_LARGE)
         else:
-            self.deliver(Transmit(packet.payload, packet.source, inner))
+            self._carry(host, Parcel(packet))
 
-    def _nat_around(self, address: IPAddress) -> Nat | None:
-        return next((nat for nat in self._nats if nat.covers(address)), None)
+    def _carry(self, host: Host, parcel: Parcel) -> None:
+        """Take a parcel through the sender's gateways, and to the receiver's door if it isn't lost on the way."""
+        packet, core = parcel.packet, self.core
+        if not self._topology.has_socket(host, packet.source):
+            return
+        if self.is_cut(packet):
+            self._lose(host, parcel, "cut")
+            return
+        lost = core.problem(len(packet.payload), self._random, self.now)
+        climb = self._topology.climb(host, packet, self.now)  # what is lost was lost behind the NAT, which saw it
+        if isinstance(climb, str) or lost is not None:
+            self._lose(host, parcel, lost or str(climb))
+            return
+        wires = [link for wire in climb.wires if (link := self.links.get(wire)) is not None]
+        for link in wires:
+            if (problem := link.problem(len(packet.payload), self._random, self.now)) is not None:
+                self._lose(host, parcel, problem)
+                return
+        for _ in range(max(link.copies(self._random) for link in (core, *wires))):
+            delay = sum(link.delay(self._random) for link in (core, *wires))
+            self.later(delay, partial(self._descend, host, parcel, climb))
 
-    def _step(self) -> None:
-        while self._flying and self._flying[0][0] <= self.now:
-            self._arrive(heapq.heappop(self._flying)[2])
-        for host in self._hosts:
-            due = host.next_timeout()
-            if due is not None and due <= self.now:
-                host.handle_timeout(self.now)
-                self._drain(host)
-                following = host.next_timeout()
-                assert following is None or following > self.now, f"{host} spins, seed {self.seed}"
+    def _descend(self, host: Host, parcel: Parcel, climb: Climb) -> None:
+        """Bring a parcel one realm further in: over the link there, and through the gateway at its end."""
+        link = self.links.get(climb.packet.destination.address)
+        if link is None:
+            self._enter(host, parcel, climb)
+        elif (problem := link.problem(len(climb.packet.payload), self._random, self.now)) is not None:
+            self._lose(host, parcel, problem)
+        else:
+            for _ in range(link.copies(self._random)):
+                self.later(link.delay(self._random), partial(self._enter, host, parcel, climb))
 
-    def _next_at(self) -> float | None:
-        times = [at for host in self._hosts if (at := host.next_timeout()) is not None]
-        if self._flying:
-            times.append(self._flying[0][0])
-        return min(times, default=None)
+    def _enter(self, host: Host, parcel: Parcel, climb: Climb) -> None:
+        packet, realm = climb.packet, climb.realm
+        receiver = self._topology.host_at(realm, packet.destination)
+        gateway = self._topology.gateway_at(realm, packet.destination.address)
+        if receiver is not None:
+            self._hand_over(receiver, replace(parcel, packet=packet))
+        elif gateway is None:
+            self._lose(host, parcel, "nobody there")
+        elif (inner := gateway.inbound(packet.destination, packet.source, self.now)) is None:
+            self._lose(host, parcel, "filtered")
+        else:
+            self._descend_into(host, parcel, climb, gateway, inner)
+
+    def _descend_into(self, host: Host, parcel: Parcel, climb: Climb, realm: Realm, inner: Endpoint) -> None:
+        inside = Climb(replace(climb.packet, destination=inner), realm, ())
+        if inner == climb.packet.destination:  # a firewall: its link and the host's have one address
+            self._enter(host, parcel, inside)
+        else:
+            self._descend(host, parcel, inside)
+
+    def _lose(self, host: Host, parcel: Parcel, reason: str) -> None:
+        self.lost[reason] += 1
+        if parcel.kind is not Kind.DATAGRAM:
+            self._streams.record_lost(host, parcel, self.time_of(host))
+
+    def _plug_ephemeral(self, host: Host, socket: Endpoint, base: Endpoint) -> None:
+        self._topology.plug(host, socket, self._topology.home(host, base))
+
+    # The words of the core
+
+    @property
+    def latency(self) -> float:
+        return self.core.latency
+
+    @latency.setter
+    def latency(self, seconds: float) -> None:
+        self.core.latency = seconds
+
+    @property
+    def jitter(self) -> float:
+        return self.core.jitter
+
+    @jitter.setter
+    def jitter(self, seconds: float) -> None:
+        self.core.jitter = seconds
+
+    @property
+    def loss(self) -> float:
+        return self.core.loss
+
+    @loss.setter
+    def loss(self, part: float) -> None:
+        self.core.loss = part
+
+    @property
+    def repetition(self) -> float:
+        return self.core.repetition
+
+    @repetition.setter
+    def repetition(self, part: float) -> None:
+        self.core.repetition = part
+
+    @property
+    def mtu(self) -> int:
+        return self.core.mtu
+
+    @mtu.setter
+    def mtu(self, size: int) -> None:
+        self.core.mtu = size

@@ -19,7 +19,7 @@ from p2ptun.node.node import Node
 from p2ptun.node.peer import Flight, Peer, Remote
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.psk import NO_PSK
-from p2ptun.types import Endpoint, IPNetwork, Transmit
+from p2ptun.types import Endpoint, IPNetwork, SendError, Transmit
 
 from .network import Network, at
 
@@ -69,10 +69,15 @@ class NodeHost:
         self._outgoing: list[Transmit] = []
         network.plug(self, *self.sockets)
         for socket in self.sockets:
-            self.node.add_local_address(socket, network.now)
+            self.node.add_local_address(socket, self.now)
 
     def __repr__(self) -> str:
         return f"{self.name} awake for {self.node.why_awake()}"
+
+    @property
+    def now(self) -> float:
+        """What this machine's clock says."""
+        return self.network.time_of(self)
 
     # Setting up
 
@@ -81,7 +86,7 @@ class NodeHost:
         tie_breaker = int.from_bytes(self.random_bytes(8), "big")
         agent = Agent(self.config, Credentials.generate(self.random_bytes), role, tie_breaker, self.random_bytes)
         peer = Peer(name, agent)
-        self.node.add_peer(peer, self.network.now)
+        self.node.add_peer(peer, self.now)
         return peer
 
     def learn(
@@ -98,14 +103,14 @@ class NodeHost:
         networks: tuple[IPNetwork, ...] = tuple(ip_network(each) for each in allowed)
         algorithms = (Algorithm.CHACHA20_POLY1305,)
         identity = Identity(other.keys.public, networks, psk, algorithms, rekey_interval)
-        self.node.connect(peer, identity, self.keys, mtu, remote, self.network.now)
+        self.node.connect(peer, identity, self.keys, mtu, remote, self.now)
         self.take()
 
     # What a test does and looks at
 
     def send(self, *packets: bytes) -> list[Flight]:
         """Let the TUN device give packets to the node."""
-        flights = self.node.send_packets(batch_of(packets), self.network.now)
+        flights = self.node.send_packets(batch_of(packets), self.now)
         for flight in flights:
             for datagram in flight.datagrams:
                 self._outgoing.append(Transmit(bytes(datagram), flight.source, flight.destination))
@@ -142,6 +147,11 @@ class NodeHost:
         """Take one datagram, as a batch of one."""
         packets = self.node.receive_datagrams(batch_of([data], max(len(data), 1)), [source], local, now)
         self.received.extend(bytes(packet) for packet in packets)
+        self.take()
+
+    def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
+        """Take what the kernel refused to send."""
+        self.node.record_send_error(base, remote, error, now)
         self.take()
 
     def handle_timeout(self, now: float) -> None:
