@@ -19,12 +19,9 @@ class TransactionTable:
     Two tables take turns. What is sent is noted in the young one; when that has been in use for a lifetime it becomes
     the old one, and what stood in the old one is forgotten. So an entry lives for one to two lifetimes after the last
     copy of its request, an answer that comes twice finds its way twice, and nothing is ever searched through.
-
-    `forgotten` counts entries that had to make room before their time.
     """
 
     def __init__(self) -> None:
-        self.forgotten = 0
         self._young: dict[TransactionId, str] = {}
         self._old: dict[TransactionId, str] = {}
         self._turned_at = float("-inf")
@@ -38,7 +35,6 @@ class TransactionTable:
         if header is None or header[0] is not MessageClass.REQUEST:
             return
         if len(self._young) >= MAX_REMEMBERED:
-            self.forgotten += len(self._old)
             self._turn()
         self._young[header[1]] = name
 
