@@ -235,14 +235,16 @@ class Network:
 
     def _carry(self, host: Host, parcel: Parcel) -> None:
         """Take a parcel through the sender's gateways, and to the receiver's door if it isn't lost on the way."""
+        if self._topology.has_socket(host, parcel.packet.source):
+            self._carry_from(self._topology.home(host, parcel.packet.source), host, parcel)
+
+    def _carry_from(self, realm: Realm, host: Host, parcel: Parcel) -> None:
         packet, core = parcel.packet, self.core
-        if not self._topology.has_socket(host, packet.source):
-            return
         if self.is_cut(packet):
             self._lose(host, parcel, "cut")
             return
         lost = core.problem(len(packet.payload), self._random, self.now)
-        climb = self._topology.climb(host, packet, self.now)  # what is lost was lost behind the NAT, which saw it
+        climb = self._topology.climb(realm, packet, self.now)  # what is lost was lost behind the NAT, which saw it
         if isinstance(climb, str) or lost is not None:
             self._lose(host, parcel, lost or str(climb))
             return
@@ -274,6 +276,7 @@ class Network:
             self._hand_over(receiver, replace(parcel, packet=packet))
         elif gateway is None:
             self._lose(host, parcel, "nobody there")
+            self._reset(realm, parcel, packet)
         elif (inner := gateway.inbound(packet.destination, packet.source, self.now)) is None:
             self._lose(host, parcel, "filtered")
         else:
@@ -285,6 +288,12 @@ class Network:
             self._enter(host, parcel, inside)
         else:
             self._descend(host, parcel, inside)
+
+    def _reset(self, realm: Realm, parcel: Parcel, packet: Transmit) -> None:
+        """Let the kernel of a host answer for a port on which nobody listens."""
+        owner = self._topology.owner_of(realm, packet.destination.address)
+        if owner is not None and parcel.kind is not Kind.DATAGRAM and parcel.kind is not Kind.RESET:
+            self._carry_from(realm, owner, Parcel(Transmit(b"", packet.destination, packet.source), Kind.RESET))
 
     def _lose(self, host: Host, parcel: Parcel, reason: str) -> None:
         self.lost[reason] += 1

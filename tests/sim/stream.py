@@ -89,7 +89,8 @@ class Streams:
         """Take what arrived for a host."""
         local, remote = parcel.packet.destination, parcel.packet.source
         connection = self._connections.get((host, local, remote))
-        if connection is None and parcel.kind is Kind.OPEN and (host, local) not in self._ephemeral:
+        may_listen = local.port != DISCARD and (host, local) not in self._ephemeral
+        if connection is None and parcel.kind is Kind.OPEN and may_listen:
             connection = self._add(Connection(host, local, local, remote))
         if connection is None:
             if parcel.kind is not Kind.RESET:

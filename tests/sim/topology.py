@@ -93,19 +93,23 @@ class Topology:
             self._faces[key] = next(inner, None)
         return self._faces[key]
 
-    def climb(self, host: Host, packet: Transmit, now: float) -> Climb | str:
-        """Take a datagram outwards, through one gateway after the other, until its destination is near.
+    def owner_of(self, realm: Realm, address: IPAddress) -> Host | None:
+        """Give the host that has an address in a realm."""
+        owners = (host for (other, socket), host in self._hosts.items() if (other, socket.address) == (realm, address))
+        return next(owners, None)
+
+    def climb(self, realm: Realm, packet: Transmit, now: float) -> Climb | str:
+        """Take a datagram outwards from its realm, through one gateway after the other, until its destination is near.
 
         Gives the reason when it doesn't get so far.
         """
-        realm, destination = self._homes[host, packet.source], packet.destination
+        destination = packet.destination
         wires, gateways = [packet.source.address], list[Gateway]()
         while self.host_at(realm, destination) is None and self.gateway_at(realm, destination.address) is None:
-            if realm is None:
-                is_private = self.realm_around(destination.address) is not None
-                return "no route to a private address" if is_private else "nobody there"
-            if realm.covers(destination.address):
-                return "nobody there"
+            if realm is None and self.realm_around(destination.address) is not None:
+                return "no route to a private address"
+            if realm is None or realm.covers(destination.address):
+                break  # nobody is there, which shows on arrival
             if destination.transport in realm.blocked:
                 return "blocked"
             packet = replace(packet, source=realm.outbound(packet.source, destination, now))
