@@ -5,92 +5,81 @@ An owner uses it so, besides the five doors of every machine (`p2ptun.types.Mach
 1. `add_local_address` for each bound socket, `add_stun_server` for each server, then `end_of_servers`. Tell the peer
    `local_credentials` and every `CandidateGathered`; after `GatheringCompleted` that there are no more.
 2. `set_remote_credentials`, `add_remote_candidate`, `end_of_remote_candidates`, in any order, as the peer tells them.
-3. `record_sent` and `record_authenticated` for tunnel traffic on the selected pair, `record_send_error` for what
-   the kernel refused, `request_consent` when a packet waits because `may_send(now)` is False; CONNECTED ends the wait.
+3. `record_sent` and `record_authenticated` for tunnel traffic, `record_send_error` for what the kernel refused,
+   `request_consent` when a packet waits because `may_send(now)` is False; CONNECTED ends the wait.
+4. `restart` when the network has changed or the machine was asleep. After `Restarted` tell the peer the new
+   `local_credentials` and all candidates. Where both sides have told each other `next_credentials`
+   (`set_next_remote_credentials`) that isn't needed, and the agent restarts by itself when a path goes silent.
 
 Data may flow as soon as `PairSelected` came and while `may_send(now)`. CONNECTED, IDLE and SUSPECT tell how the
-selected path fares; FAILED is final for this agent. A restart can set a second `Generation` beside the first.
+selected path fares; CHECKING after them that it is lost and another is looked for. FAILED lasts until `restart`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from enum import Enum
+from collections import Counter
 
-from p2ptun.deadlines import Deadlines
-from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.check import read_binding
-from p2ptun.ice.config import AgentConfig
-from p2ptun.ice.consent import Liveness
+from p2ptun.ice.config import AgentConfig, RemoteOptions
+from p2ptun.ice.connection import Connection, Timer
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import (
     AgentState,
     CandidateGathered,
     DropReason,
     Event,
-    FailureReason,
     GatheringCompleted,
     PairSelected,
+    RestartReason,
     RoleChanged,
-    StateChanged,
 )
 from p2ptun.ice.gathering import Gathering
-from p2ptun.ice.generation import Generation
+from p2ptun.ice.lineage import Lineage
 from p2ptun.ice.local import LocalCandidates
-from p2ptun.ice.nomination import best_pair, pair_to_nominate
-from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairProblem, PairSnapshot, PairState
-from p2ptun.ice.path import Path
+from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairSnapshot, PairState
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
-from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
+from p2ptun.stun.message import Message
+from p2ptun.types import Endpoint, IPNetwork, RandomBytes, SendError, Transmit
 
 logger = logging.getLogger(__name__)
 
-_LIVENESS_STATES = {
-    Liveness.ALIVE: AgentState.CONNECTED,
-    Liveness.IDLE: AgentState.IDLE,
-    Liveness.SUSPECT: AgentState.SUSPECT,
-}
-_OVER = (AgentState.FAILED, AgentState.CLOSED)
-
-
-class Timer(Enum):
-    """What the agent waits for; `Agent.next_timer` names the next."""
-
-    CHECK = "check"  # the next check, Ta after the last one
-    RETRANSMIT = "retransmit"  # of a check, or its end
-    GATHERING = "gathering"  # a server's answer, or the renewal of a binding
-    CONSENT = "consent"
-    PAC = "pac"  # the end of patience, RFC 8863
-
 
 class Agent:
-    """One side of ICE, towards one peer, over UDP. `is_checked` tells that the peer checks us: it knows us by now."""
+    """One side of ICE, towards one peer. `is_checked` tells that the peer checks us: it knows us by now."""
 
     def __init__(
-        self, config: AgentConfig, credentials: Credentials, role: Role, tie_breaker: int, random_bytes: RandomBytes
+        self,
+        config: AgentConfig,
+        credentials: Credentials,
+        role: Role,
+        tie_breaker: int,
+        random_bytes: RandomBytes,
+        pacer: Pacer | None = None,
     ) -> None:
+        """Begin as `role`; a `pacer` is shared by all agents of one machine (RFC 8445 14.2)."""
+        pacer = pacer or Pacer()
         self.drops: Counter[DropReason] = Counter()
         self.is_checked = False
         self._config = config
-        self._random_bytes = random_bytes
+        self._refused = config.refused_networks
         self._stance = Stance(role, tie_breaker)
         self._announced_role = role
         self._local = LocalCandidates(credentials, config.max_candidates)
-        self._gathering = Gathering(config, random_bytes)
+        self._gathering = Gathering(config, random_bytes, pacer)
         self._is_gathered = False
-        self._generation = Generation(config, credentials, self._stance, self._local, random_bytes)
-        self._path = Path(config, random_bytes)
-        self._state = AgentState.NEW
-        self._deadlines: Deadlines[Timer] = Deadlines()
-        self._events: deque[Event] = deque()
+        lineage = Lineage(config, credentials, self._stance, self._local, random_bytes, pacer)
+        self._lineage = lineage
+        self._connection = Connection(config, self._stance, lineage, random_bytes)
 
     @property
     def state(self) -> AgentState:
         """Where it stands."""
-        return self._state
+        return self._connection.state
 
     @property
     def role(self) -> Role:
@@ -98,9 +87,29 @@ class Agent:
         return self._stance.role
 
     @property
+    def generation(self) -> int:
+        """How many restarts there were."""
+        return self._lineage.newest.local.generation
+
+    @property
     def local_credentials(self) -> Credentials:
         """What the peer needs in order to check us."""
-        return self._generation.local
+        return self._lineage.newest.local
+
+    @property
+    def next_credentials(self) -> Credentials:
+        """What the peer will need after our next restart: to be told sealed only."""
+        return self._lineage.next_local
+
+    @property
+    def remote_credentials(self) -> Credentials | None:
+        """What the peer told for this generation; None until it did."""
+        return self._lineage.newest.remote
+
+    @property
+    def local_ufrags(self) -> tuple[str, ...]:
+        """Every user name fragment by which the peer may call us: of this, the last and the next generation."""
+        return self._lineage.local_ufrags
 
     @property
     def local_candidates(self) -> tuple[Candidate, ...]:
@@ -110,22 +119,27 @@ class Agent:
     @property
     def remote_candidates(self) -> tuple[Candidate, ...]:
         """What the peer told, and what its checks came from."""
-        return tuple(self._generation.remote_candidates)
+        return tuple(self._lineage.newest.remote_candidates)
 
     @property
     def pairs(self) -> tuple[PairSnapshot, ...]:
         """The check list, highest priority first."""
-        return tuple(pair.snapshot() for pair in self._generation.checklist.pairs)
+        return tuple(pair.snapshot() for pair in self._lineage.newest.checklist.pairs)
 
     @property
     def selected(self) -> PairSelected | None:
         """The path that carries data; None while there is none."""
-        return self._path.selected
+        return self._connection.path.selected
+
+    @property
+    def standby(self) -> PairSelected | None:
+        """The path that takes over when the selected one goes silent; None while there is none."""
+        return self._connection.path.standby
 
     @property
     def checks(self) -> tuple[int, int]:
         """How many pairs have a result, and how many there are."""
-        return self._generation.checklist.progress
+        return self._lineage.newest.checklist.progress
 
     @property
     def bindings(self) -> tuple[int, int]:
@@ -134,18 +148,22 @@ class Agent:
 
     def may_send(self, now: float) -> bool:
         """Tell whether data may go out on the selected pair now (RFC 7675 5.1)."""
-        return self._path.may_send(now)
+        return self._connection.path.may_send(now)
 
-    def add_local_address(self, base: Endpoint, now: float) -> None:
-        """Make the host candidate of a socket and ask the servers from it. Harmless when it is known."""
-        host = self._local.add_host(base)
+    def add_local_address(self, base: Endpoint, now: float, tcp_type: TcpType | None = None) -> None:
+        """Make the host candidate of a socket and ask the servers from it. Harmless when it is known.
+
+        `tcp_type` says what a TCP base is for: the discard port means active, any other one passive unless it says so.
+        """
+        host = self._local.add_host(base, tcp_type)
         if host is None:
             return
-        self._events.append(CandidateGathered(host))
+        self._connection.events.append(CandidateGathered(host))
         self._is_gathered = False
         self._gathering.add_base(base, now)
-        self._generation.add_local_candidate(host)
-        self._be_patient(now)
+        for generation in self._lineage.active:
+            generation.add_local_candidate(host)
+        self._connection.be_patient(now)
         self._settle(now)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
@@ -154,8 +172,8 @@ class Agent:
             return
         self._local.remove_host(base)
         self._gathering.remove_base(base)
-        self._generation.remove_base(base)
-        self._be_patient(now)
+        self._connection.lose_base(base)
+        self._connection.be_patient(now)
         self._settle(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
@@ -168,48 +186,90 @@ class Agent:
         self._gathering.end_of_servers()
         self._settle(now)
 
-    def set_remote_credentials(self, credentials: Credentials, now: float) -> None:
-        """Begin to check.
+    def refuse_networks(self, networks: tuple[IPNetwork, ...]) -> None:
+        """Refuse remote candidates inside these from now on, besides those of the config: they lie in a tunnel."""
+        self._refused = tuple(dict.fromkeys((*self._config.refused_networks, *networks)))
+        self._lineage.refuse(self._refused)
 
-        Raises:
-            LocalProtocolError: If other ones were set already: these take a restart.
-        """
-        if self._generation.remote not in (None, credentials):
-            raise LocalProtocolError("remote credentials change with a restart only")
-        for reason in self._generation.set_remote_credentials(credentials):
-            self._drop(reason)
-        self._be_patient(now)
+    def set_remote_options(self, options: RemoteOptions, now: float) -> None:
+        """Know what the peer is capable of. Towards a lite one we are controlling (RFC 8445 6.1.1)."""
+        self._connection.options = options
+        if options.is_lite and self.role is Role.CONTROLLED:
+            self._lineage.switch_role()
         self._settle(now)
+
+    def set_remote_credentials(self, credentials: Credentials, now: float) -> None:
+        """Begin to check. Credentials that are new after others were known say that the peer has restarted.
+
+        So we restart too, if we haven't yet (RFC 8445 9); those of a generation that is over are ignored.
+        """
+        newest = self._lineage.newest
+        if newest.remote is not None and not self._lineage.is_stale(credentials):
+            self._restart(RestartReason.PEER, now)
+        if self._lineage.newest.remote is None and not self._lineage.is_stale(credentials):
+            for reason in self._lineage.newest.set_remote_credentials(credentials):
+                self._drop(reason)
+            self._connection.be_patient(now)
+        self._settle(now)
+
+    def set_next_remote_credentials(self, credentials: Credentials, now: float) -> None:
+        """Know with which credentials to check after the next restart. Begins to check if that is what we wait for."""
+        if self._lineage.is_stale(credentials):
+            return
+        newest = self._lineage.newest
+        if newest.remote is None and newest.local.generation == credentials.generation:
+            self.set_remote_credentials(credentials, now)
+        else:
+            self._lineage.next_remote = credentials
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
         """Take in a candidate from signalling. One that is refused is counted in `drops`."""
-        reason = self._generation.add_remote_candidate(candidate)
+        reason = self._lineage.newest.add_remote_candidate(candidate)
         if reason is None:
-            self._be_patient(now)
+            self._connection.be_patient(now)
             self._settle(now)
         else:
             self._drop(reason)
 
+    def remove_remote_candidate(self, candidate: Candidate, now: float) -> None:
+        """Forget a candidate that the peer has withdrawn; a valid pair stays for as long as it answers."""
+        self._lineage.newest.remove_remote_candidate(candidate)
+        self._settle(now)
+
     def end_of_remote_candidates(self, now: float) -> None:
         """Know that the peer has no more candidates in this generation (RFC 8838 14)."""
-        self._generation.has_all_remote = True
+        self._lineage.newest.has_all_remote = True
+        self._settle(now)
+
+    def restart(self, now: float, reason: RestartReason = RestartReason.REQUESTED) -> None:
+        """Begin a new generation; the old one carries data until the new one can (RFC 8445 9).
+
+        One that has just begun is hastened instead, and one too many waits: a flapping network restarts once a second.
+        """
+        self._restart(reason, now)
         self._settle(now)
 
     def record_sent(self, now: float) -> None:
         """Note that tunnel traffic went out on the selected pair: an answer of some kind is expected."""
-        self._path.record_sent(now)
-        if self._state is not AgentState.CONNECTED:
+        self._connection.path.record_sent(now)
+        if self.state is not AgentState.CONNECTED:
             self._settle(now)
 
     def record_authenticated(self, now: float) -> None:
         """Note that an authentic tunnel packet came in on the selected pair: it is alive."""
-        self._path.record_authenticated(now)
-        if self._state is not AgentState.CONNECTED:
+        self._connection.path.record_authenticated(now)
+        if self.state is not AgentState.CONNECTED:
             self._settle(now)
+
+    def vouch(self, base: Endpoint, source: Endpoint, now: float) -> None:
+        """Note that an authentic tunnel packet came from `source` to `base`, another pair: the true peer is there."""
+        for pair in self._lineage.find(base, source):
+            pair.is_vouched = True
+        self._settle(now)
 
     def request_consent(self, now: float) -> None:
         """Ask for consent at once, because a packet waits for it."""
-        self._path.request_consent(now)
+        self._connection.path.request_consent(now)
         self._settle(now)
 
     def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
@@ -222,19 +282,17 @@ class Agent:
         is_fatal = problem in FATAL_PROBLEMS
         if is_fatal:
             self._gathering.record_send_error(base, remote)
-        pair = self._generation.checklist.find(base, remote)
-        if pair is not None:
+        for pair in self._lineage.find(base, remote):
             pair.problem = problem
             if is_fatal and pair.state is PairState.IN_PROGRESS:
-                self._generation.fail(pair, problem)
-            if is_fatal and pair is self._path.pair:
-                self._path.doubt(now)
+                self._lineage.of(pair).fail(pair, problem)
+            if is_fatal and pair is self._connection.path.pair:
+                self._connection.path.doubt(now)
         self._settle(now)
 
     def close(self, now: float) -> None:
         """Stop: nothing is sent or answered any more."""
-        if self._state is not AgentState.CLOSED:
-            self._finish(AgentState.CLOSED)
+        self._connection.close()
 
     def receive_datagram(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take in a datagram that came from `source` to the socket bound to `local`. Never raises."""
@@ -246,21 +304,21 @@ class Agent:
 
     def handle_timeout(self, now: float) -> None:
         """Act on everything that is due."""
-        if self._state in _OVER:
+        if self._connection.is_over:
             return
         self._gathering.handle_timeout(now)
-        self._generation.handle_timeout(now)
-        self._path.handle_timeout(now)
-        self._deadlines.pop_expired(now)
+        self._connection.handle_timeout(now)
         self._settle(now)
 
     def next_transmit(self) -> Transmit | None:
         """Give a datagram to send."""
-        return None if self._state in _OVER else self._generation.next_transmit() or self._gathering.next_transmit()
+        if self._connection.is_over:
+            return None
+        return self._lineage.next_transmit() or self._gathering.next_transmit()
 
     def next_event(self) -> Event | None:
         """Give what happened."""
-        return self._events.popleft() if self._events else None
+        return self._connection.events.popleft() if self._connection.events else None
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
@@ -273,20 +331,14 @@ class Agent:
         return min(times, key=times.__getitem__, default=None)
 
     def _timeouts(self) -> dict[Timer, float]:
-        if self._state in _OVER:
+        if self._connection.is_over:
             return {}
-        times = {
-            Timer.CHECK: self._generation.next_check_at(),
-            Timer.RETRANSMIT: self._generation.next_timeout(),
-            Timer.GATHERING: self._gathering.next_timeout(),
-            Timer.CONSENT: self._path.next_timeout(),
-            Timer.PAC: self._deadlines.next(),
-        }
+        times = {**self._connection.timeouts(), Timer.GATHERING: self._gathering.next_timeout()}
         return {timer: at for timer, at in times.items() if at is not None}
 
     def _receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> DropReason | None:
         """Sort a datagram to where it belongs; give the reason when it belongs nowhere."""
-        if self._state in _OVER:
+        if self._connection.is_over:
             return DropReason.CLOSED
         if self._local.host(local) is None:
             return DropReason.UNKNOWN_SOCKET
@@ -297,104 +349,45 @@ class Agent:
         if isinstance(message, DropReason):
             return message
         if not message.is_response:
-            if is_refused(peer, self._config.refused_networks):
-                return DropReason.REFUSED_SOURCE
-            reason = self._generation.receive_request(message, peer, local)
-            self.is_checked |= reason is None
-            return reason
-        receiver = self._gathering if self._gathering.has_asked(message) else self._generation
+            return self._receive_request(message, peer, local, now)
+        receiver = self._gathering if self._gathering.has_asked(message) else self._lineage
         return receiver.receive_response(message, peer, local, now)
+
+    def _receive_request(self, request: Message, peer: Endpoint, local: Endpoint, now: float) -> DropReason | None:
+        if is_refused(peer, self._refused):
+            return DropReason.REFUSED_SOURCE
+        if self._lineage.announces_restart(request):
+            self._restart(RestartReason.PEER, now)
+        reason = self._lineage.receive_request(request, peer, local)
+        self.is_checked |= reason is None
+        return reason
+
+    def _restart(self, reason: RestartReason, now: float) -> None:
+        if self._connection.restart(reason, now):
+            self._gathering.renew(now)
 
     def _drop(self, reason: DropReason) -> None:
         self.drops[reason] += 1
         logger.debug("dropped: %s", reason.value)
 
-    def _be_patient(self, now: float) -> None:
-        """Restart the PAC timer: something new may still succeed (RFC 8863 4)."""
-        if self._generation.remote is not None:
-            self._deadlines.set(Timer.PAC, now + self._config.pac_timeout)
-
     def _settle(self, now: float) -> None:
-        """Draw the conclusions of whatever has just happened, and say them."""
-        if self._state in _OVER:
+        """Say what has changed, and let the connection draw its conclusions."""
+        if self._connection.is_over:
             return
         if self._announced_role is not self.role:
             self._announced_role = self.role
-            self._events.append(RoleChanged(self.role))
+            self._connection.events.append(RoleChanged(self.role))
         self._collect_mappings()
-        self._select(now)
-        self._nominate(now)
-        for pair in self._path.take_checks(self._generation.checklist.valid_pairs, now):
-            self._generation.check_consent(pair, now)
-        self._judge()
-        if self._state not in _OVER:
-            self._generation.pace(now)
-
-    def _collect_mappings(self) -> None:
-        while (mapping := self._gathering.next_mapping()) is not None:
-            event = self._local.record_mapping(mapping)
-            if event is not None:
-                self._events.append(event)
-        if self._gathering.is_complete and not self._is_gathered:
-            self._is_gathered = True
-            self._events.append(GatheringCompleted())
-
-    def _select(self, now: float) -> None:
-        """Let the best valid pair carry data, and watch over it."""
-        overtaken = self._path.overtaken(self._generation.checklist.valid_pairs)
-        if overtaken is not None:
-            self._generation.fail(overtaken, PairProblem.NO_ANSWER)
-        event = self._path.select(best_pair(self._generation.checklist.pairs, self.role), now)
-        if event is not None:
-            self._events.append(event)
-        if event is not None and event.is_nominated:
+        may_grow = not (self._gathering.is_complete and self._lineage.newest.has_all_remote)
+        self._connection.settle(may_grow, now)
+        if self._lineage.is_settled:
             self._gathering.rest()
 
-    def _nominate(self, now: float) -> None:
-        if self._generation.is_nominating:
-            return
-        pairs, may_grow = self._generation.checklist.pairs, self._is_patient and self._may_grow
-        pair = pair_to_nominate(pairs, self.role, self._config.patience, may_grow)
-        if pair is not None:
-            self._generation.nominate(pair, now)
-
-    def _judge(self) -> None:
-        """Derive the state from what the parts know."""
-        liveness = self._path.liveness
-        if liveness is Liveness.EXPIRED:
-            self._finish(AgentState.FAILED, FailureReason.CONSENT_EXPIRED)
-        elif liveness is not None:
-            self._enter(_LIVENESS_STATES[liveness])
-        elif self._generation.remote is not None:
-            self._enter(AgentState.CHECKING)
-            self._judge_checks()
-
-    def _judge_checks(self) -> None:
-        """Fail when nothing can succeed any more; until then let what stayed unanswered be tried again."""
-        if not self._generation.checklist.is_exhausted:
-            return
-        if self._is_patient or self._may_grow:
-            self._generation.checklist.retry_unanswered()
-        else:
-            self._finish(AgentState.FAILED, FailureReason.NO_PATH)
-
-    @property
-    def _is_patient(self) -> bool:
-        """Whether the PAC timer runs."""
-        return self._deadlines.at(Timer.PAC) is not None
-
-    @property
-    def _may_grow(self) -> bool:
-        """Whether candidates may still come, from us or from the peer."""
-        return not (self._gathering.is_complete and self._generation.has_all_remote)
-
-    def _enter(self, state: AgentState, reason: FailureReason | None = None) -> None:
-        if state is not self._state:
-            logger.debug("%s -> %s", self._state.value, state.value)
-            self._state = state
-            self._events.append(StateChanged(state, reason))
-
-    def _finish(self, state: AgentState, reason: FailureReason | None = None) -> None:
-        self._enter(state, reason)
-        self._deadlines.clear()
-        self._path = Path(self._config, self._random_bytes)
+    def _collect_mappings(self) -> None:
+        events = self._connection.events
+        while (mapping := self._gathering.next_mapping()) is not None:
+            if (event := self._local.record_mapping(mapping)) is not None:
+                events.append(event)
+        if self._gathering.is_complete and not self._is_gathered:
+            self._is_gathered = True
+            events.append(GatheringCompleted())

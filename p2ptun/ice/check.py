@@ -6,6 +6,7 @@ A check from L to R::
     PRIORITY           that of a peer-reflexive candidate of L's base
     ICE-CONTROLLING or ICE-CONTROLLED   L's tie-breaker
     USE-CANDIDATE      when L, controlling, nominates
+    NOMINATION         with it, where R follows later nominations: counts up (draft-thatcher-ice-renomination 4.1)
     MESSAGE-INTEGRITY  keyed with R's password, as is every answer
     FINGERPRINT
 """
@@ -21,6 +22,7 @@ from p2ptun.ice.role import Role, Stance
 from p2ptun.stun.attribute import (
     ICE_CONTROLLED,
     ICE_CONTROLLING,
+    NOMINATION,
     PRIORITY,
     USE_CANDIDATE,
     USERNAME,
@@ -51,6 +53,7 @@ class InboundCheck:
     Attributes:
         role: None when the peer told none.
         ufrag: The peer's user name fragment: it tells its generation.
+        nomination: Which nomination this is; 0 when the peer doesn't count them.
     """
 
     priority: int
@@ -58,6 +61,7 @@ class InboundCheck:
     tie_breaker: int
     use_candidate: bool
     ufrag: str
+    nomination: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +91,21 @@ def encode_check(
     remote: Credentials,
     stance: Stance,
     priority: int,
-    use_candidate: bool,
+    nomination: int | None,
 ) -> bytes:
-    """Build a check (RFC 8445 7.2.2). SHA-1, since ICE negotiates nothing else (RFC 8489 9.1.2)."""
+    """Build a check (RFC 8445 7.2.2). SHA-1, since ICE negotiates nothing else (RFC 8489 9.1.2).
+
+    `nomination` is None for an ordinary check, 0 for a nomination, more for a later one.
+    """
     attributes: list[AttributeValue] = [
         (USERNAME, f"{remote.ufrag}:{local.ufrag}"),
         (PRIORITY, priority),
         (_ROLE_ATTRIBUTES[stance.role], stance.tie_breaker),
     ]
-    if use_candidate:
+    if nomination is not None:
         attributes.append((USE_CANDIDATE, True))
+    if nomination:
+        attributes.append((NOMINATION, nomination))
     message = Message(Method.BINDING, MessageClass.REQUEST, transaction_id, tuple(attributes))
     return encode_message(message, Integrity(HMAC_SHA1, short_term_key(remote.password)))
 
@@ -122,7 +131,8 @@ def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
         answer = error_response(request, Code.BAD_REQUEST)
         return Refusal(DropReason.BAD_REQUEST, _encode_answer(request, answer, local))
     role, tie_breaker = _read_role(request)
-    return InboundCheck(priority, role, tie_breaker, request.get(USE_CANDIDATE) is not None, peer_ufrag)
+    nominates = request.get(USE_CANDIDATE) is not None
+    return InboundCheck(priority, role, tie_breaker, nominates, peer_ufrag, request.get(NOMINATION) or 0)
 
 
 def encode_success(request: Message, local: Credentials, source: Endpoint) -> bytes:

@@ -10,6 +10,7 @@ from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint
 
 _PENDING = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
+_RETRIABLE = (PairProblem.NO_ANSWER, PairProblem.SUPERSEDED, PairProblem.UNREACHABLE, PairProblem.REFUSED)
 _EVICTABLE = (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
 
 
@@ -115,10 +116,21 @@ class Checklist:
         pair.is_claimed = False
         pair.problem = problem
 
+    def supersede(self) -> None:
+        """Give up what hasn't been tried: a pair is nominated (RFC 8445 8.1.2)."""
+        self._triggered.clear()
+        for pair in self._pairs.values():
+            if pair.state in (PairState.FROZEN, PairState.WAITING) and not pair.valid:
+                self.fail(pair, PairProblem.SUPERSEDED)
+
+    def retriable(self) -> list[CandidatePair]:
+        """Give the failed pairs that another check may make valid, highest priority first."""
+        return [pair for pair in self.pairs if pair.state is PairState.FAILED and pair.problem in _RETRIABLE]
+
     def retry_unanswered(self) -> None:
         """Let the pairs that got no answer be checked once more: the other side may not have started yet."""
         for pair in self._pairs.values():
-            if pair.state is PairState.FAILED and pair.problem is PairProblem.NO_ANSWER:
+            if pair.state is PairState.FAILED and pair.problem in _RETRIABLE:
                 pair.state = PairState.WAITING
 
     def prioritize(self, role: Role) -> None:
@@ -142,8 +154,13 @@ class Checklist:
         """Take out every pair of a local address that is gone; give them."""
         gone = [pair for pair in self._pairs.values() if pair.base == base]
         for pair in gone:
-            self._remove(pair)
+            self.remove(pair)
         return gone
+
+    def remove(self, pair: CandidatePair) -> None:
+        """Take a pair out."""
+        self._forget_trigger(pair)
+        del self._pairs[pair.key]
 
     @property
     def _active_foundations(self) -> set[tuple[str, str]]:
@@ -174,12 +191,8 @@ class Checklist:
         victim = min(evictable, key=lambda other: (other.state is not PairState.FAILED, other.priority), default=None)
         if victim is None or (victim.state is not PairState.FAILED and victim.priority >= pair.priority):
             return False
-        self._remove(victim)
+        self.remove(victim)
         return True
-
-    def _remove(self, pair: CandidatePair) -> None:
-        self._forget_trigger(pair)
-        del self._pairs[pair.key]
 
     def _forget_trigger(self, pair: CandidatePair) -> None:
         if pair in self._triggered:

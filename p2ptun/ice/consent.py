@@ -5,7 +5,9 @@ Two questions, kept apart:
 * *May we send?* Only while an authenticated answer to one of our checks is less than 30 s old (RFC 7675 5.1).
   Requests, indications and data of the other side don't count.
 * *Does the path work?* What was sent wants something authenticated back within max(2 x RTT + 1 s, 2 s): a tunnel
-  packet or an answer. When half of that time has passed, one more check is sent; when it is over, the path is suspect.
+  packet or an answer. Long before, at the time at which even a peer that has nothing to say would have spoken, the
+  path is doubted and one more check is sent; `is_doubted` a round trip later means that another pair that answers
+  should carry the traffic. When the whole time is over the path is suspect, whether or not there is another.
 
 An idle path, over which nobody sends, needs no consent and is checked just often enough to keep its NAT binding.
 """
@@ -22,6 +24,12 @@ IDLE_JITTER = (0.8, 1.0)  # never above the interval: it is a bound of the NAT's
 SUSPECT_RTTS = 2.0  # design, decision 6
 SUSPECT_MARGIN = 1.0
 SUSPECT_MINIMUM = 2.0
+
+DOUBT_MARGIN = 0.5
+"""Seconds, besides two round trips: a peer that gets data and has none to send speaks after this long."""
+
+DOUBT_MINIMUM = 0.1  # seconds for the two round trips of a short path
+VERDICT_MINIMUM = 0.2  # seconds for one and a half: what a busy machine may take to answer
 
 AGING_INTERVAL = 1.0
 """Seconds between checks once consent is half way to its expiry though packets arrive.
@@ -42,7 +50,8 @@ class Liveness(Enum):
 
 class _Timer(Enum):
     CHECK = auto()  # the next consent check
-    ASK = auto()  # half of the patience is over: one more check
+    DOUBT = auto()  # something should have come back by now: one more check
+    VERDICT = auto()  # that check should have been answered
     SUSPECT = auto()
     IDLE = auto()
     EXPIRY = auto()
@@ -62,7 +71,8 @@ class Consent:
         self._rtt = rtt or 0.0
         self._confirmed_at = confirmed_at
         self._liveness = Liveness.ALIVE
-        self._suspected_at: float | None = None
+        self._doubted_at: float | None = None
+        self._is_doubted = False
         self._is_check_due = False
         self._timers: Deadlines[_Timer] = Deadlines()
         self._timers.set(_Timer.IDLE, now + config.idle_after)
@@ -76,9 +86,14 @@ class Consent:
         return self._confirmed_at
 
     @property
-    def suspected_at(self) -> float | None:
-        """Since when the path is suspect; None while it isn't."""
-        return self._suspected_at
+    def doubted_at(self) -> float | None:
+        """Since when something is missing; None while all is well."""
+        return self._doubted_at
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether even the check that was sent in doubt stays unanswered."""
+        return self._is_doubted
 
     @property
     def liveness(self) -> Liveness:
@@ -103,11 +118,12 @@ class Consent:
         """Note that the path brought something authentic: it is alive. Consent is another matter."""
         if self._liveness is Liveness.EXPIRED:
             return
-        self._timers.cancel(_Timer.SUSPECT)
-        self._timers.cancel(_Timer.ASK)
+        self._doubted_at = None
+        self._is_doubted = False
+        for timer in (_Timer.SUSPECT, _Timer.DOUBT, _Timer.VERDICT):
+            self._timers.cancel(timer)
         if self._liveness is Liveness.SUSPECT:
             self._liveness = Liveness.ALIVE
-            self._suspected_at = None
             self._timers.set(_Timer.IDLE, now + self._config.idle_after)
             self._schedule_check(now)
 
@@ -125,6 +141,11 @@ class Consent:
         """Ask for consent at once, because a packet waits for it. Harmless while consent is fresh."""
         if not self.may_send(now):
             self.suspect(now)
+
+    def ask(self, now: float) -> None:
+        """Check at once, and doubt a path that doesn't answer: something may have happened to it."""
+        if self._liveness is not Liveness.EXPIRED:
+            self._begin_doubt(now)
 
     def suspect(self, now: float) -> None:
         """Treat the path as suspect at once: the kernel refuses to send over it, or consent is missing."""
@@ -148,8 +169,10 @@ class Consent:
                 case _Timer.CHECK:
                     self._is_check_due = True
                     self._schedule_check(now)
-                case _Timer.ASK:
-                    self._is_check_due = True
+                case _Timer.DOUBT:
+                    self._begin_doubt(now)
+                case _Timer.VERDICT:
+                    self._is_doubted = True
                 case _Timer.SUSPECT:
                     self._begin_suspicion(now)
                 case _Timer.IDLE:
@@ -170,7 +193,8 @@ class Consent:
         """Start the clock of suspicion, unless it runs or the path is suspect already."""
         if self._liveness is Liveness.SUSPECT or self._timers.at(_Timer.SUSPECT) is not None:
             return
-        self._timers.set(_Timer.ASK, now + self._patience / 2)
+        doubt = DOUBT_MARGIN + max(2 * self._rtt, DOUBT_MINIMUM)
+        self._timers.set(_Timer.DOUBT, now + min(doubt, self._patience / 2))
         self._timers.set(_Timer.SUSPECT, now + self._patience)
 
     def _wake(self, now: float) -> None:
@@ -183,14 +207,19 @@ class Consent:
         """Give the path the whole time from `now`. One that was idle gets it anew; `may_send` is stricter then."""
         self._timers.set(_Timer.EXPIRY, now + self._config.consent_timeout)
 
+    def _begin_doubt(self, now: float) -> None:
+        if self._doubted_at is None:
+            self._doubted_at = now
+            self._timers.set(_Timer.VERDICT, now + max(1.5 * self._rtt, VERDICT_MINIMUM))
+        self._is_check_due = True
+
     def _begin_suspicion(self, now: float) -> None:
         if self._liveness is Liveness.IDLE:
             self._need_consent(now - self._patience)
         self._liveness = Liveness.SUSPECT
-        self._suspected_at = now
-        for timer in (_Timer.ASK, _Timer.SUSPECT, _Timer.IDLE):
+        for timer in (_Timer.DOUBT, _Timer.SUSPECT, _Timer.IDLE):
             self._timers.cancel(timer)
-        self._is_check_due = True
+        self._begin_doubt(now)
         self._schedule_check(now)
 
     def _fall_idle(self, now: float) -> None:

@@ -1,8 +1,8 @@
 """Server-reflexive candidates: ask every STUN server from every socket, and keep what the NAT gave (RFC 8445 5.1.1.2).
 
-All servers are asked at once and each answer counts as it comes; a slow server delays nobody and is given up in the
-background. While people carry descriptions about, every binding is renewed from its own socket (RFC 8445
-5.1.1.4), and the owner learns when the NAT has changed it.
+All servers are asked at once (5 ms apart, RFC 8445 14.2) and each answer counts as it comes; a slow one delays nobody
+and is given up in the background. While people carry descriptions about, every binding is renewed from its own socket
+(RFC 8445 5.1.1.4), and the owner learns when the NAT has changed it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import Enum
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import uniform
 from p2ptun.ice.event import DropReason
+from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.scope import destination_from
 from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message, new_transaction_id
@@ -58,8 +59,9 @@ class _Binding:
 class Gathering:
     """Every binding of an agent. Reports by `next_mapping` what servers saw; makes no candidates itself."""
 
-    def __init__(self, config: AgentConfig, random_bytes: RandomBytes) -> None:
+    def __init__(self, config: AgentConfig, random_bytes: RandomBytes, pacer: Pacer) -> None:
         self._config = config
+        self._pacer = pacer
         self._random_bytes = random_bytes
         self._bases: list[Endpoint] = []
         self._servers: list[Endpoint] = []
@@ -106,9 +108,19 @@ class Gathering:
 
     def rest(self) -> None:
         """Keep bindings alive no longer: the selected pair has its own checks (RFC 8445 5.1.1.4)."""
+        if not self._keeps_bindings:
+            return
         self._keeps_bindings = False
         for binding in self._bindings.values():
-            binding.due_at = None
+            if binding.state is not BindingState.ASKED:
+                binding.due_at = None
+
+    def renew(self, now: float) -> None:
+        """Ask every server again, and keep the bindings alive: a restart gathers anew (RFC 8445 9)."""
+        self._keeps_bindings = True
+        for binding in self._bindings.values():
+            if binding.transaction is None:
+                binding.due_at = self._pacer.reserve(now)
 
     def record_send_error(self, base: Endpoint, server: Endpoint) -> None:
         """Give a binding up: there is no way from this socket to this server."""
@@ -164,7 +176,9 @@ class Gathering:
         if destination_from(base, server) == server:
             binding = _Binding(base, server, alternative, TransactionId(b""), None)
             self._bindings[base, server] = binding
-            self._ask(binding, now)
+            binding.due_at = self._pacer.reserve(now)
+            if binding.due_at <= now:
+                self._ask(binding, now)
 
     def _ask(self, binding: _Binding, now: float) -> None:
         binding.transaction_id = new_transaction_id(self._random_bytes)

@@ -1,7 +1,8 @@
 """One generation of ICE: two pairs of credentials, the pairs they allow, and the checks on them (RFC 8445 7).
 
 A restart makes another generation beside this one; all that a restart replaces lives here, what survives it (sockets,
-bindings at servers, role) is the agent's.
+bindings at servers, role) is the agent's. An old generation retires when its successor has a nominated pair: it answers
+checks that were under way, and sends none.
 """
 
 from __future__ import annotations
@@ -22,26 +23,32 @@ from p2ptun.ice.check import (
     read_check,
 )
 from p2ptun.ice.checklist import Checklist
-from p2ptun.ice.config import CHECK_RTO, AgentConfig
+from p2ptun.ice.config import CHECK_RTO, AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.exchange import Check, Exchange, Purpose
 from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.nomination import Nominations
+from p2ptun.ice.pacer import Cadence, Pacer
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.remote import RemoteCandidates
 from p2ptun.ice.role import Resolution, Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
+from p2ptun.ice.tcp import can_pair, initiates, learnt_type
 from p2ptun.stun.attribute import ERROR_CODE, XOR_MAPPED_ADDRESS
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message, MessageClass, new_transaction_id
 from p2ptun.stun.transaction import LAST_WAIT, REQUEST_COUNT, Transaction
-from p2ptun.types import Endpoint, RandomBytes, Transmit
+from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 
 TRANSACTION_RTOS = (1 << REQUEST_COUNT - 1) - 1 + LAST_WAIT  # how many RTOs a transaction lasts: RFC 8489 6.2.1
 
 
 class Generation:
-    """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them."""
+    """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them.
+
+    `carried` is the pair that carries data, when it is one of this generation: it is watched by `Consent`, not here.
+    """
 
     def __init__(
         self,
@@ -50,12 +57,16 @@ class Generation:
         stance: Stance,
         local_candidates: LocalCandidates,
         random_bytes: RandomBytes,
+        pacer: Pacer,
     ) -> None:
         self.local = credentials
         self.remote: Credentials | None = None
         self.checklist = Checklist(config.max_pairs)
         self.remote_candidates = RemoteCandidates(config.max_candidates)
         self.has_all_remote = False
+        self.refused_networks = config.refused_networks
+        self.is_retired = False
+        self.carried: CandidatePair | None = None
         self._config = config
         self._stance = stance
         self._local_candidates = local_candidates
@@ -63,14 +74,18 @@ class Generation:
         self._exchange = Exchange()
         self._early: dict[tuple[Endpoint, Endpoint], InboundCheck] = {}
         self._untried: list[Candidate] = []
-        self._nominating: CandidatePair | None = None
+        self._nominations = Nominations()
         self._answers: deque[Transmit] = deque()
-        self._next_check_at = 0.0
+        self._cadence = Cadence(pacer)
 
     @property
     def is_nominating(self) -> bool:
         """Whether a nomination waits for its answer."""
-        return self._nominating is not None
+        return self._nominations.pending is not None
+
+    def has_chosen(self, pair: CandidatePair) -> bool:
+        """Tell whether `pair` is the one that was nominated last."""
+        return self._nominations.has_chosen(pair)
 
     def add_local_candidate(self, host: Candidate) -> None:
         """Pair a new host candidate with all remote ones. Reflexive ones are represented by it (RFC 8445 6.1.2.4)."""
@@ -80,6 +95,7 @@ class Generation:
     def remove_base(self, base: Endpoint) -> None:
         """Drop the pairs of a socket that is gone."""
         for pair in self.checklist.remove_base(base):
+            pair.valid = None
             self._abandon(pair)
             self._exchange.forget(pair)
 
@@ -98,7 +114,7 @@ class Generation:
             return self._put_off(candidate)
         if candidate.ufrag and candidate.ufrag != self.remote.ufrag:
             return DropReason.FOREIGN_GENERATION
-        if is_refused(candidate.endpoint, self._config.refused_networks):
+        if is_refused(candidate.endpoint, self.refused_networks):
             return DropReason.REFUSED_SOURCE
         known = self.remote_candidates.find(candidate.endpoint)
         if known is None:
@@ -113,13 +129,25 @@ class Generation:
             self.checklist.replace_remote(known, told, self._stance.role)
         return None
 
-    def nominate(self, pair: CandidatePair, now: float) -> None:
+    def remove_remote_candidate(self, candidate: Candidate) -> None:
+        """Forget a candidate that the peer has withdrawn, with the pairs on which nothing was heard."""
+        known = self.remote_candidates.remove(candidate.endpoint)
+        for pair in self.checklist.pairs:
+            if pair.remote is known and not pair.valid:
+                self.checklist.remove(pair)
+                self._abandon(pair)
+                self._exchange.forget(pair)
+
+    def nominate(self, pair: CandidatePair, options: RemoteOptions, now: float) -> None:
         """Tell the peer that this valid pair is the one (RFC 8445 8.1.1)."""
-        self._nominating = pair
+        self._nominations.pending = pair
+        if options.has_renomination:
+            self._nominations.last += 1
         self._send_check(pair, Purpose.NOMINATE, now)
 
     def check_consent(self, pair: CandidatePair, now: float) -> None:
         """Send one consent check (RFC 7675 5.1)."""
+        pair.quality.record_check(now)
         self._send_check(pair, Purpose.CONSENT, now)
 
     def fail(self, pair: CandidatePair, problem: PairProblem) -> None:
@@ -128,6 +156,28 @@ class Generation:
         self._exchange.quiet(pair)
         self.checklist.fail(pair, problem)
 
+    def expire(self, pair: CandidatePair) -> None:
+        """Give a pair up for good: consent to send on it has expired, and with it these credentials for it."""
+        self.fail(pair, PairProblem.EXPIRED)
+        self._exchange.forget(pair)
+
+    def retry(self, pairs: list[CandidatePair]) -> None:
+        """Check failed pairs once more."""
+        for pair in pairs:
+            pair.state = PairState.WAITING
+
+    def hasten(self) -> None:
+        """Check everything that isn't valid anew, at once: the network has changed, old waiting times mean nothing."""
+        for pair in self.checklist.pairs:
+            if not pair.valid and pair.can_be_checked and initiates(pair.local):
+                self._exchange.quiet(pair)
+                self.checklist.trigger(pair)
+
+    def retire(self) -> None:
+        """Send no checks any more; answer those of the peer (its last ones may be under way)."""
+        self.is_retired = True
+        self._exchange = Exchange()
+
     def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
         """Answer a check from the socket it came to, and act on an authenticated one (RFC 8445 7.3)."""
         check = read_check(request, self.local)
@@ -135,13 +185,16 @@ class Generation:
             if check.answer is not None:
                 self._answers.append(Transmit(check.answer, base, source))
             return check.reason
+        if self.is_retired:
+            self._answers.append(Transmit(encode_success(request, self.local, source), base, source))
+            return None
         resolution = self._stance.resolve(check.role, check.tie_breaker)
         if resolution is Resolution.REJECT:
             self._answers.append(Transmit(encode_role_conflict(request, self.local), base, source))
             return DropReason.ROLE_CONFLICT
         if resolution is Resolution.SWITCH:
             self._stance.switch()
-            self._adapt_to_role()
+            self.adapt_to_role()
         self._answers.append(Transmit(encode_success(request, self.local, source), base, source))
         if self.remote is None:
             return self._remember(check, base, source)
@@ -172,17 +225,24 @@ class Generation:
         for check in self._exchange.handle_timeout(now):
             pair = check.pair
             is_given_up = pair.state is PairState.IN_PROGRESS and not self._exchange.is_checking(pair)
-            if is_given_up or (pair is self._nominating and check.purpose is Purpose.NOMINATE):
+            if is_given_up or (pair is self._nominations.pending and check.purpose is Purpose.NOMINATE):
                 self.fail(pair, PairProblem.NO_ANSWER)
+            elif check.purpose is Purpose.CONSENT and pair is not self.carried:
+                self._doubt_reserve(pair, check.transaction.started_at)
+
+    def _doubt_reserve(self, pair: CandidatePair, since: float) -> None:
+        """Give up a pair in reserve on which nothing was heard for the whole of a transaction."""
+        if pair.valid and (pair.confirmed_at or 0.0) < since:
+            self.fail(pair, PairProblem.NO_ANSWER)
 
     def pace(self, now: float) -> None:
         """Begin the next check, one every Ta (RFC 8445 6.1.4.2)."""
-        is_due = self._has_work and now >= self._next_check_at
+        is_due = self._has_work and self._cadence.is_due(now)
         pair = self.checklist.next_pair() if is_due else None
         if pair is not None:
             pair.state = PairState.IN_PROGRESS
             self._send_check(pair, Purpose.CHECK, now)
-            self._next_check_at = now + self._pace
+            self._cadence.begin(now + self._pace)
 
     def next_transmit(self) -> Transmit | None:
         """Give an answer or a check to send."""
@@ -190,7 +250,7 @@ class Generation:
 
     def next_check_at(self) -> float | None:
         """Tell when `pace` has something to do."""
-        return self._next_check_at if self._has_work else None
+        return self._cadence.next_at if self._has_work else None
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
@@ -198,9 +258,7 @@ class Generation:
 
     @property
     def _has_work(self) -> bool:
-        if self.remote is None:
-            return False
-        return self.checklist.has_triggered if self.checklist.is_concluded else self.checklist.has_work
+        return self.remote is not None and not self.is_retired and self.checklist.has_work
 
     @property
     def _pace(self) -> float:
@@ -208,7 +266,7 @@ class Generation:
 
     def _pair(self, host: Candidate, remote: Candidate) -> None:
         destination = destination_from(host.base, remote.endpoint)
-        if destination is not None:
+        if destination is not None and can_pair(host, remote):
             self.checklist.add(CandidatePair(host, remote, destination), self._stance.role)
 
     def _put_off(self, candidate: Candidate) -> DropReason | None:
@@ -224,7 +282,8 @@ class Generation:
         if earlier is None and len(self._early) >= self._config.max_candidates:
             return DropReason.TOO_MANY
         nominated = check.use_candidate or (earlier is not None and earlier.use_candidate)
-        self._early[base, source] = replace(check, use_candidate=nominated)
+        nomination = max(check.nomination, earlier.nomination if earlier else 0)
+        self._early[base, source] = replace(check, use_candidate=nominated, nomination=nomination)
         return None
 
     def _learn(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
@@ -238,19 +297,26 @@ class Generation:
             self._exchange.quiet(pair)
             self.checklist.trigger(pair)
         if check.use_candidate and self._stance.role is Role.CONTROLLED:
-            self._accept_nomination(pair)
+            self._accept_nomination(pair, check.nomination)
         return None
 
     def _learn_pair(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> CandidatePair | None:
         host = self._local_candidates.host(base)
+        if host is None:
+            return None
         self.remote_candidates.forget_one(self.checklist.failed_remotes(), learnt=True)
-        remote = self.remote_candidates.find(source) or self.remote_candidates.learn(source, check.priority)
-        if host is None or remote is None:
+        known = self.remote_candidates.find(source)
+        remote = known or self.remote_candidates.learn(source, check.priority, learnt_type(host))
+        if remote is None:
             return None
         pair = CandidatePair(host, remote, source)
         return pair if self.checklist.add(pair, self._stance.role) else None
 
-    def _accept_nomination(self, pair: CandidatePair) -> None:
+    def _accept_nomination(self, pair: CandidatePair, nomination: int) -> None:
+        """Follow the peer's choice; of several that it counts, one that comes late is no longer its choice."""
+        if nomination < self._nominations.last:
+            return
+        self._nominations.last = pair.nomination = nomination
         if pair.valid is None:
             pair.is_claimed = True
         elif not pair.valid.is_nominated:
@@ -263,8 +329,9 @@ class Generation:
         if pair.valid is None and check.purpose is not Purpose.CHECK:
             return  # it failed meanwhile; only a new check can make it valid
         is_nominated = pair.is_nominated or pair.is_claimed
-        if check.nominates and pair is self._nominating:
-            self._nominating = None
+        if check.nominates and pair is self._nominations.pending:
+            self._nominations.pending = None
+            pair.nomination = self._nominations.last
             is_nominated = True
         if check.purpose is Purpose.CHECK:
             self.checklist.succeed(pair)
@@ -280,7 +347,7 @@ class Generation:
             return
         if check.role is self._stance.role:
             self._stance.lose(self._random_bytes)
-            self._adapt_to_role()
+            self.adapt_to_role()
         if check.purpose is not Purpose.CONSENT:
             self.checklist.trigger(check.pair)
 
@@ -289,19 +356,20 @@ class Generation:
         if check.purpose is not Purpose.CONSENT:
             self.fail(check.pair, problem)
 
-    def _adapt_to_role(self) -> None:
+    def adapt_to_role(self) -> None:
         """Recompute what the role decides; nominations of the other role are void."""
-        self._nominating = None
+        self._nominations.pending = None
         for pair in self.checklist.pairs:
             pair.is_claimed = False
         self.checklist.prioritize(self._stance.role)
 
     def _abandon(self, pair: CandidatePair) -> None:
-        if self._nominating is pair:
-            self._nominating = None
+        if self._nominations.pending is pair:
+            self._nominations.pending = None
 
     def _conclude(self) -> None:
-        """Stop repeating checks: the race is over (RFC 8445 8.1.2). Late answers still count."""
+        """Stop checking: the race is over (RFC 8445 8.1.2). Late answers still count."""
+        self.checklist.supersede()
         for pair in self.checklist.pairs:
             self._exchange.quiet(pair)
 
@@ -310,10 +378,10 @@ class Generation:
             raise LocalProtocolError("no check can be built before the remote credentials are known")
         transaction_id = new_transaction_id(self._random_bytes)
         priority = self._local_candidates.check_priority(pair.base)
-        is_chosen = pair is self._nominating or pair.is_nominated
-        nominates = is_chosen and self._stance.role is Role.CONTROLLING
-        payload = encode_check(transaction_id, self.local, self.remote, self._stance, priority, nominates)
-        transaction = Transaction(payload, now, self._rto(pair, purpose))
+        nominates = self._stance.role is Role.CONTROLLING and self._nominations.has_chosen(pair)
+        nomination = self._nominations.last if nominates else None
+        payload = encode_check(transaction_id, self.local, self.remote, self._stance, priority, nomination)
+        transaction = Transaction(payload, now, self._rto(pair, purpose), pair.base.transport is not Transport.UDP)
         self._exchange.start(Check(pair, purpose, self._stance.role, nominates, transaction_id, transaction))
         if purpose is not Purpose.CONSENT:
             pair.attempts = 1

@@ -65,6 +65,12 @@ class LocalCandidates:
         self._hosts[base] = self._make(CandidateType.HOST, base, base, priority, tcp_type)
         return self._hosts[base]
 
+    def restamp(self, credentials: Credentials) -> None:
+        """Let every candidate belong to the generation of `credentials`: a restart tells them all anew."""
+        self._credentials = credentials
+        self._hosts = {base: self._stamped(host) for base, host in self._hosts.items()}
+        self._reflexive = {key: self._stamped(candidate) for key, candidate in self._reflexive.items()}
+
     def remove_host(self, base: Endpoint) -> None:
         """Drop a socket with everything that was seen of it."""
         self._hosts.pop(base, None)
@@ -96,6 +102,9 @@ class LocalCandidates:
         known = self.find(base, endpoint)
         kind, seen = CandidateType.PEER_REFLEXIVE, _over(base, endpoint)
         return known or self._make(kind, seen, base, self.check_priority(base), self._hosts[base].tcp_type)
+
+    def _stamped(self, candidate: Candidate) -> Candidate:
+        return replace(candidate, generation=self._credentials.generation, ufrag=self._credentials.ufrag)
 
     def _make_reflexive(self, mapping: Mapping) -> Candidate:
         kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._hosts[mapping.base].tcp_type

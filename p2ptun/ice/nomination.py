@@ -7,19 +7,37 @@ still succeed. There is no waiting time; what may still be better is asked of th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.pair import CandidatePair, PairState
 from p2ptun.ice.role import Role
 
 
-def best_pair(pairs: Iterable[CandidatePair], role: Role) -> CandidatePair | None:
-    """Choose what carries data: the nominated pair of the highest priority, else the valid one of the highest.
+@dataclass(slots=True)
+class Nominations:
+    """Which pair was chosen last in one generation, on either side: `last` counts, `pending` waits for its answer."""
 
-    An aggressive peer nominates several pairs; both sides then take the same one (RFC 8445 8.1.1).
+    last: int = 0
+    pending: CandidatePair | None = None
+
+    def has_chosen(self, pair: CandidatePair) -> bool:
+        """Tell whether `pair` is the last choice, confirmed or not."""
+        return pair is self.pending or (pair.is_nominated and pair.nomination == self.last)
+
+
+def best_pair(pairs: Iterable[CandidatePair], role: Role) -> CandidatePair | None:
+    """Choose what carries data: the last nominated pair, of these the one of the highest priority, else any valid one.
+
+    An aggressive peer nominates several pairs; both sides then take the same one (RFC 8445 8.1.1). A pair that has gone
+    silent while another one answers comes last.
     """
     valid = (pair for pair in pairs if pair.valid)
-    return max(valid, key=lambda pair: (pair.is_nominated, pair.valid_priority(role)), default=None)
+    return max(
+        valid,
+        key=lambda pair: (not pair.is_silent, pair.is_nominated, pair.nomination, pair.valid_priority(role)),
+        default=None,
+    )
 
 
 def pair_to_nominate(pairs: Iterable[CandidatePair], role: Role, patience: int, may_grow: bool) -> CandidatePair | None:
@@ -33,7 +51,7 @@ def pair_to_nominate(pairs: Iterable[CandidatePair], role: Role, patience: int, 
     """
     pairs = list(pairs)
     best = best_pair(pairs, role)
-    if role is Role.CONTROLLED or best is None or best.is_nominated:
+    if role is Role.CONTROLLED or best is None or any(pair.is_nominated and not pair.is_silent for pair in pairs):
         return None
     if may_grow and not _is_host_only(best):
         return None

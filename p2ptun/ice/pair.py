@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.priority import pair_priority
+from p2ptun.ice.quality import Quality
 from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint, SendError
 
 PairKey: TypeAlias = tuple[Endpoint, Endpoint]
 """Base and destination: two pairs that agree in both are the same (RFC 8445 6.1.2.4)."""
-
-RTT_WEIGHT = 0.125  # RFC 6298 2: weight of a new sample
 
 
 class PairState(Enum):
@@ -34,8 +33,11 @@ class PairProblem(Enum):
     NOT_SYMMETRIC = "not symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
     REJECTED = "rejected"  # an error response
     MALFORMED_ANSWER = "malformed answer"
+    SUPERSEDED = "not tried, another pair was first"  # RFC 8445 8.1.2
+    EXPIRED = "consent expired"  # RFC 7675 5.1: never checked again with these credentials
     UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"
+    THROUGH_TUNNEL = "through a tunnel"
     TOO_BIG = "too big"
     REFUSED = "refused"
     OTHER = "other"
@@ -47,13 +49,15 @@ SEND_PROBLEMS: dict[SendError, PairProblem | None] = {
     SendError.UNREACHABLE: PairProblem.UNREACHABLE,
     SendError.SOURCE_GONE: PairProblem.UNREACHABLE,
     SendError.REFUSED_BY_FIREWALL: PairProblem.FORBIDDEN,
+    SendError.THROUGH_TUNNEL: PairProblem.THROUGH_TUNNEL,
     SendError.TOO_LARGE: PairProblem.TOO_BIG,
     SendError.REFUSED: PairProblem.REFUSED,
+    SendError.TIMED_OUT: PairProblem.NO_ANSWER,
     SendError.OTHER: PairProblem.OTHER,
 }
 """What a refused datagram says of its pair."""
 
-FATAL_PROBLEMS = (PairProblem.UNREACHABLE, PairProblem.FORBIDDEN)
+FATAL_PROBLEMS = (PairProblem.UNREACHABLE, PairProblem.FORBIDDEN, PairProblem.THROUGH_TUNNEL)
 """What ends a running check at once; the rest that the kernel says are hints."""
 
 
@@ -79,9 +83,12 @@ class CandidatePair:
         valid: What the last successful check proved; None until one was.
         is_claimed: We are controlled and the other side nominated this pair before our own check succeeded
             (RFC 8445 7.3.1.5).
+        nomination: Which nomination it has or claims: the highest counts; 0 without renomination.
+        is_silent: Nothing came back on it, while another pair answered: that one goes first until this one answers.
+        is_vouched: The tunnel has opened packets that came over it, so the true peer is at its other end.
         attempts: How often the running check was sent.
         confirmed_at: When the last authenticated answer came.
-        rtt: Smoothed round trip; None while nothing was measured.
+        quality: What was measured.
         problem: The last one; stays after a later success.
     """
 
@@ -92,9 +99,12 @@ class CandidatePair:
     state: PairState = PairState.FROZEN
     valid: ValidPair | None = None
     is_claimed: bool = False
+    nomination: int = 0
+    is_silent: bool = False
+    is_vouched: bool = False
     attempts: int = 0
     confirmed_at: float | None = None
-    rtt: float | None = None
+    quality: Quality = field(default_factory=Quality)
     problem: PairProblem | None = None
 
     @property
@@ -113,6 +123,16 @@ class CandidatePair:
         return self.local.foundation, self.remote.foundation
 
     @property
+    def rtt(self) -> float | None:
+        """The smoothed round trip in seconds; None while nothing was measured."""
+        return self.quality.rtt
+
+    @property
+    def can_be_checked(self) -> bool:
+        """Whether these credentials may be used on it (RFC 7675 5.1)."""
+        return self.problem is not PairProblem.EXPIRED
+
+    @property
     def is_nominated(self) -> bool:
         """Whether its valid pair is nominated."""
         return self.valid is not None and self.valid.is_nominated
@@ -128,8 +148,8 @@ class CandidatePair:
     def confirm(self, rtt: float | None, now: float) -> None:
         """Note an authenticated answer, with a round trip when one could be measured."""
         self.confirmed_at = now
-        if rtt is not None:
-            self.rtt = rtt if self.rtt is None else self.rtt + RTT_WEIGHT * (rtt - self.rtt)
+        self.is_silent = False
+        self.quality.record_answer(rtt)
 
     def snapshot(self) -> PairSnapshot:
         """Copy what an owner may see."""

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from p2ptun.ice.candidate import Candidate
-from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.scope import signalled
 from p2ptun.types import Endpoint
 
@@ -34,18 +34,22 @@ class RemoteCandidates:
         foundation = candidate.foundation or self._own_foundation()
         return self._store(replace(candidate, endpoint=endpoint, base=endpoint, foundation=foundation))
 
-    def learn(self, endpoint: Endpoint, priority: int) -> Candidate | None:
+    def learn(self, endpoint: Endpoint, priority: int, tcp_type: TcpType | None = None) -> Candidate | None:
         """Make the peer-reflexive candidate that an authenticated check came from; None when there are too many."""
         if self._count(learnt=True) >= self._max_candidates:
             return None
         seen = signalled(endpoint)
         kind = CandidateType.PEER_REFLEXIVE
-        return self._store(Candidate(kind, seen, priority, self._own_foundation(), seen))
+        return self._store(Candidate(kind, seen, priority, self._own_foundation(), seen, tcp_type=tcp_type))
 
     def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
         """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11.4); give the new one."""
         foundation = told.foundation or learnt.foundation
         return self._store(replace(told, endpoint=learnt.endpoint, base=learnt.base, foundation=foundation))
+
+    def remove(self, endpoint: Endpoint) -> Candidate | None:
+        """Forget the candidate with this transport address; give it."""
+        return self._candidates.pop(signalled(endpoint), None)
 
     def forget_one(self, useless: Container[Candidate], *, learnt: bool) -> bool:
         """Make room when one kind is full: drop the oldest of it that is `useless`. False when nothing was done."""

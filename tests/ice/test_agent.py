@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import pytest
 
-from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.agent import Agent, Timer
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
@@ -510,7 +509,12 @@ def test_pitfall_23_send_error_concerns_one_pair_only(error: SendError) -> None:
     left.agent.record_send_error(packet.source, packet.destination, error, START)
     left.agent.record_send_error(packet.source, at("203.0.113.77:1"), error, START)
     hit, other = sorted(left.agent.pairs, key=lambda pair: pair.destination != packet.destination)
-    is_fatal = error in (SendError.UNREACHABLE, SendError.SOURCE_GONE, SendError.REFUSED_BY_FIREWALL)
+    is_fatal = error in (
+        SendError.UNREACHABLE,
+        SendError.SOURCE_GONE,
+        SendError.REFUSED_BY_FIREWALL,
+        SendError.THROUGH_TUNNEL,
+    )
     assert hit.problem is SEND_PROBLEMS[error]
     assert hit.state is (PairState.FAILED if is_fatal else PairState.IN_PROGRESS)
     assert other.state in (PairState.WAITING, PairState.IN_PROGRESS)
@@ -570,13 +574,20 @@ def test_tunnel_prefixes_are_refused_as_candidates_and_as_sources() -> None:
     assert left.agent.drops[DropReason.REFUSED_SOURCE] > 1
 
 
-def test_credentials_change_with_a_restart_only() -> None:
+def test_new_credentials_of_the_peer_say_that_it_restarted() -> None:
     side = make_side(LEFT)
     credentials = Credentials("peer", "p" * 22)
+    before = side.agent.local_credentials
     side.agent.set_remote_credentials(credentials, START)
     side.agent.set_remote_credentials(credentials, START)
-    with pytest.raises(LocalProtocolError):
-        side.agent.set_remote_credentials(replace(credentials, ufrag="other"), START)
+    assert side.agent.local_credentials == before
+    other = replace(credentials, ufrag="other")
+    side.agent.set_remote_credentials(other, START)
+    assert side.agent.local_credentials != before
+    assert side.agent.generation == 1
+    assert side.agent.remote_credentials == other
+    side.agent.set_remote_credentials(credentials, START)
+    assert side.agent.remote_credentials == other, "those of a generation that is over are no news"
 
 
 def test_candidates_of_a_foreign_generation_are_counted() -> None:

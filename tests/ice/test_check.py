@@ -64,7 +64,7 @@ def error_of(refusal: InboundCheck | Refusal) -> tuple[int, Message]:
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("nominate", [False, True])
 def test_what_one_side_builds_the_other_reads(role: Role, nominate: bool) -> None:
-    data = encode_check(ID, THEIRS, OURS, Stance(role, 2**64 - 1), 77, nominate)
+    data = encode_check(ID, THEIRS, OURS, Stance(role, 2**64 - 1), 77, 0 if nominate else None)
     request = read_binding(data)
     assert isinstance(request, Message)
     assert read_check(request, OURS) == InboundCheck(77, role, 2**64 - 1, nominate, "theirs")

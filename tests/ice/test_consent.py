@@ -114,6 +114,7 @@ def test_expired_consent_is_not_revived() -> None:
     clock.consent.record_answer(RTT, clock.now)
     clock.consent.request(clock.now)
     clock.consent.suspect(clock.now)
+    clock.consent.ask(clock.now)
     assert clock.liveness() is Liveness.EXPIRED
     assert not clock.consent.take_check(clock.now)
     assert clock.consent.next_timeout() is None
@@ -129,18 +130,20 @@ def test_tunnel_packets_do_not_renew_consent() -> None:
     assert clock.liveness() is Liveness.EXPIRED
 
 
-@pytest.mark.parametrize(("rtt", "patience"), [(None, 2.0), (0.1, 2.0), (1.0, 3.0), (100.0, 15.0)])
+@pytest.mark.parametrize(
+    ("rtt", "doubt", "patience"), [(None, 0.6, 2.0), (0.1, 0.7, 2.0), (1.0, 1.5, 3.0), (100.0, 7.5, 15.0)]
+)
 def test_unanswered_traffic_makes_the_path_suspect_after_the_patience_of_decision_6(
-    rtt: float | None, patience: float
+    rtt: float | None, doubt: float, patience: float
 ) -> None:
     clock = Clock(rtt, AgentConfig(consent_interval=1000.0, idle_after=1000.0))
     clock.consent.record_sent(START)
     clock.run(patience - 0.01)
     assert clock.liveness() is Liveness.ALIVE
-    assert clock.sent == [START + patience / 2]  # it asks before it suspects
+    assert clock.sent == [START + doubt]  # it asks before it suspects
     clock.run(0.02)
     assert clock.liveness() is Liveness.SUSPECT
-    assert clock.consent.suspected_at == START + patience
+    assert clock.consent.doubted_at == START + doubt
 
 
 def test_suspect_path_is_probed_fast_and_recovers_by_an_answer_or_by_tunnel_traffic() -> None:
@@ -156,7 +159,7 @@ def test_suspect_path_is_probed_fast_and_recovers_by_an_answer_or_by_tunnel_traf
         else:
             clock.consent.record_authenticated(clock.now)
         assert clock.liveness() is Liveness.ALIVE
-        assert clock.consent.suspected_at is None
+        assert clock.consent.doubted_at is None
         assert clock.consent.confirmed_at == (clock.now if recover == "answer" else START)
         clock.delay = RTT
         clock.run(60)
@@ -234,7 +237,7 @@ def test_kernel_refusal_makes_suspect_once() -> None:
     clock = Clock()
     clock.consent.suspect(START)
     clock.consent.suspect(START + 1)
-    assert clock.consent.suspected_at == START
+    assert clock.consent.doubted_at == START
 
 
 def test_late_timers_do_not_revive_what_expired() -> None:
@@ -256,6 +259,7 @@ def test_anything_at_any_time_leaves_the_next_timeout_in_the_future() -> None:
             consent.record_authenticated,
             consent.request,
             consent.suspect,
+            consent.ask,
             consent.take_check,
         ]
         for _ in range(200):
@@ -272,3 +276,26 @@ def test_anything_at_any_time_leaves_the_next_timeout_in_the_future() -> None:
 def test_uniform_stays_within_its_bounds() -> None:
     assert uniform((2.0, 3.0), lambda count: bytes(count)) == 2.0
     assert 2.999 < uniform((2.0, 3.0), lambda count: b"\xff" * count) < 3.0
+
+
+def test_a_path_that_does_not_answer_in_doubt_is_doubted_until_it_does() -> None:
+    clock = Clock(rtt=0.04)
+    clock.consent.record_sent(START)
+    clock.run(0.59)
+    assert clock.sent == []
+    clock.run(0.02)
+    assert clock.sent == [START + 0.6]
+    assert not clock.consent.is_doubted
+    clock.run(0.2)
+    assert clock.consent.is_doubted, "0.8 s after the packet"
+    clock.consent.record_authenticated(clock.now)
+    assert not clock.consent.is_doubted
+
+
+def test_a_path_can_be_asked_at_any_time() -> None:
+    clock = Clock()
+    clock.consent.ask(START)
+    clock.run(0)
+    assert clock.sent == [START]
+    clock.consent.ask(START)
+    assert clock.consent.doubted_at == START

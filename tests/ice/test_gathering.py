@@ -7,6 +7,7 @@ import pytest
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.gathering import Gathering, Mapping
+from p2ptun.ice.pacer import Pacer
 from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute, AttributeValue
 from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message, decode_message, encode_message, success_response
@@ -21,7 +22,7 @@ SEEN, SEEN_ANEW = at("198.51.100.1:7"), at("198.51.100.1:8")
 
 
 def make() -> Gathering:
-    return Gathering(AgentConfig(), random_bytes_from(1))
+    return Gathering(AgentConfig(), random_bytes_from(1), Pacer(0.0))
 
 
 def drain(gathering: Gathering) -> list[Transmit]:
@@ -249,7 +250,7 @@ def test_removed_socket_is_forgotten() -> None:
 def test_timers_called_at_any_time_leave_the_next_in_the_future() -> None:
     for seed in range(30):
         source = random.Random(seed)
-        gathering, now = Gathering(AgentConfig(), source.randbytes), START
+        gathering, now = Gathering(AgentConfig(), source.randbytes, Pacer()), START
         gathering.add_base(BASE, now)
         gathering.add_server(SERVER, now)
         gathering.add_server(OTHER_SERVER, now)

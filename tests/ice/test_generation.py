@@ -8,11 +8,12 @@ import pytest
 from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.check import encode_check
-from p2ptun.ice.config import CONNECTED_PACE, DEFAULT_PACE, AgentConfig
+from p2ptun.ice.config import CONNECTED_PACE, DEFAULT_PACE, AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.generation import Generation
 from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
@@ -51,7 +52,8 @@ class Bench:
     def __init__(self, role: Role = Role.CONTROLLING, config: AgentConfig | None = None, tie_breaker: int = 5) -> None:
         self.stance = Stance(role, tie_breaker)
         self.local = LocalCandidates(OURS, 32)
-        self.generation = Generation(config or AgentConfig(), OURS, self.stance, self.local, random_bytes_from(1))
+        draw = random_bytes_from(1)
+        self.generation = Generation(config or AgentConfig(), OURS, self.stance, self.local, draw, Pacer())
         self._count = 0
         for base in ("10.0.0.1:1",):
             self.add_base(at(base))
@@ -83,14 +85,14 @@ class Bench:
         source: Endpoint = PEER,
         role: Role | None = None,
         tie_breaker: int = 1,
-        nominate: bool = False,
+        nomination: int | None = None,
         sender: Credentials = THEIRS,
     ) -> DropReason | None:
         """Let the peer check us."""
         self._count += 1
         stance = Stance(role or self.stance.role.opposite, tie_breaker)
         transaction_id = TransactionId(self._count.to_bytes(12, "big"))
-        message = decode_message(encode_check(transaction_id, sender, OURS, stance, 99, nominate))
+        message = decode_message(encode_check(transaction_id, sender, OURS, stance, 99, nomination))
         return self.generation.receive_request(message, source, BASE)
 
     def answer(
@@ -148,7 +150,7 @@ def test_check_that_cannot_be_built_is_a_bug_of_the_caller() -> None:
     bench = Bench()
     pair = CandidatePair(bench.local.hosts[0], host("192.0.2.1:2"), PEER)
     with pytest.raises(LocalProtocolError):
-        bench.generation.nominate(pair, START)
+        bench.generation.nominate(pair, RemoteOptions(), START)
 
 
 def test_pitfall_17_candidates_of_another_generation_are_dropped_whenever_they_come() -> None:
@@ -232,7 +234,7 @@ def test_pitfall_8_mapped_address_decides_the_local_candidate_of_the_valid_pair(
     assert valid is not None
     assert (valid.local.type, valid.local.endpoint, valid.local.base) == (CandidateType.PEER_REFLEXIVE, STRANGER, BASE)
     assert bench.pair().local.type is CandidateType.HOST
-    bench.generation.nominate(bench.pair(), START + 1)
+    bench.generation.nominate(bench.pair(), RemoteOptions(), START + 1)
     [(request, packet)] = bench.sent()
     assert request.get(USE_CANDIDATE)
     bench.answer(request, packet, (XOR_MAPPED_ADDRESS, STRANGER))
@@ -409,7 +411,7 @@ def test_check_of_another_generation_is_answered_but_teaches_nothing() -> None:
 
 def test_pitfall_16_early_checks_are_answered_at_once_and_paired_later() -> None:
     bench = Bench(Role.CONTROLLED, AgentConfig(max_candidates=2))
-    assert bench.request(PEER, nominate=True) is None
+    assert bench.request(PEER, nomination=0) is None
     assert bench.request(PEER) is None
     assert bench.request(STRANGER) is None
     assert bench.request(OTHER_PEER) is DropReason.TOO_MANY
@@ -455,11 +457,11 @@ def test_expiry_of_a_cancelled_check_does_not_fail_the_new_one() -> None:
 def test_pitfall_15_nomination_before_our_own_success_is_remembered() -> None:
     bench = Bench(Role.CONTROLLED)
     bench.begin("192.0.2.1:2", "192.0.2.2:2")
-    bench.request(nominate=True)
+    bench.request(nomination=0)
     [(request, packet)] = bench.checks()
     bench.answer(request, packet)
     assert bench.pair().is_nominated
-    bench.request(nominate=True)  # once more: nothing changes
+    bench.request(nomination=0)  # once more: nothing changes
     assert bench.pair().is_nominated
     assert bench.generation.next_check_at() is None  # the race is over
 
@@ -470,7 +472,7 @@ def test_nomination_after_our_success_concludes_at_once() -> None:
     [(request, packet)] = bench.checks()
     bench.checks(START + 0.05)
     bench.answer(request, packet)
-    bench.request(packet.destination, nominate=True)
+    bench.request(packet.destination, nomination=0)
     assert bench.pair(packet.destination).is_nominated
     bench.generation.handle_timeout(START + 2)
     assert [message.message_class for message, _ in bench.sent()] == [MessageClass.SUCCESS]  # no check is repeated
@@ -479,14 +481,14 @@ def test_nomination_after_our_success_concludes_at_once() -> None:
 def test_pitfall_15_use_candidate_from_a_controlled_peer_is_ignored() -> None:
     bench = Bench(Role.CONTROLLING)
     bench.begin("192.0.2.1:2")
-    bench.request(nominate=True)
+    bench.request(nomination=0)
     assert not bench.pair().is_claimed
 
 
 def test_role_switch_voids_claims_and_nominations() -> None:
     bench = Bench(Role.CONTROLLED, tie_breaker=5)
     bench.begin("192.0.2.1:2")
-    bench.request(nominate=True)
+    bench.request(nomination=0)
     assert bench.pair().is_claimed
     bench.request(OTHER_PEER, role=Role.CONTROLLED, tie_breaker=1)
     assert bench.stance.role is Role.CONTROLLING
@@ -498,7 +500,7 @@ def nominating(bench: Bench) -> tuple[Message, Transmit]:
     bench.begin("192.0.2.1:2")
     [(request, packet)] = bench.checks()
     bench.answer(request, packet)
-    bench.generation.nominate(bench.pair(), START + 1)
+    bench.generation.nominate(bench.pair(), RemoteOptions(), START + 1)
     assert bench.generation.is_nominating
     [(request, packet)] = bench.sent()
     return request, packet
@@ -559,6 +561,7 @@ def test_pitfall_18_lost_and_late_consent_checks_do_not_fail_the_pair() -> None:
     bench.begin("192.0.2.1:2")
     [(request, packet)] = bench.checks()
     bench.answer(request, packet)
+    bench.generation.carried = bench.pair()
     ids = set()
     for number in range(3):
         bench.generation.check_consent(bench.pair(), START + number)
@@ -621,8 +624,8 @@ def test_first_rto_grows_with_the_check_list_and_the_round_trip() -> None:
     slow.begin("192.0.2.1:2")
     [(request, packet)] = slow.checks()
     slow.answer(request, packet, now=START + 0.4)
-    slow.pair().rtt = 3.0
-    slow.generation.nominate(slow.pair(), START + 1)
+    slow.pair().quality.rtt = 3.0
+    slow.generation.nominate(slow.pair(), RemoteOptions(), START + 1)
     assert slow.generation.next_timeout() == pytest.approx(START + 7)
 
 
@@ -640,7 +643,6 @@ def test_after_the_nomination_only_triggered_checks_go_on() -> None:
     bench = Bench()
     request, packet = nominating(bench)
     bench.answer(request, packet)
-    bench.generation.add_remote_candidate(host("192.0.2.9:2"))
     assert bench.checks(START + 5) == []
     bench.request(STRANGER)
     assert [packet.destination for _, packet in bench.checks(START + 5)] == [STRANGER]

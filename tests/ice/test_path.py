@@ -6,7 +6,7 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Liveness
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
-from p2ptun.ice.path import MAX_STANDBY, Path
+from p2ptun.ice.path import MAX_PROBED, Path
 from tests.sim.network import START
 
 from .material import pair, random_bytes_from
@@ -33,7 +33,10 @@ def test_nothing_happens_without_a_pair() -> None:
     assert (path.pair, path.selected, path.liveness, path.next_timeout()) == (None, None, None, None)
     assert not path.may_send(START)
     assert path.take_checks([], START) == []
-    assert path.overtaken([]) is None
+    path.judge([])
+    path.ask(START)
+    assert not path.keep_ready([], START)
+    assert not path.is_healthy
     assert path.select(None, START) is None
 
 
@@ -78,18 +81,66 @@ def test_answers_on_the_pair_renew_consent() -> None:
     assert path.may_send(START + 49)
 
 
-def test_suspect_pair_is_probed_beside_the_best_others_and_may_be_overtaken() -> None:
+def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_answers() -> None:
     path, some, *others = make(), *(valid(number) for number in range(1, 7))
     pairs = [some, *others]
     path.select(some, START)
-    assert path.overtaken(pairs) is None
+    assert path.keep_ready(pairs, START)
+    path.judge(pairs)
+    assert not some.is_silent
     path.doubt(START + 1)
     assert path.liveness is Liveness.SUSPECT
-    assert path.take_checks(pairs, START + 1) == [some, *others[:MAX_STANDBY]]
-    others[0].confirm(0.01, START + 1.2)  # too early: the suspect one had no time to answer the same probe
-    assert path.overtaken(pairs) is None
-    others[0].confirm(0.01, START + 1.6)
-    assert path.overtaken(pairs) is some
+    assert path.take_checks(pairs, START + 1) == [some, *others[: MAX_PROBED + 1]]
+    others[0].confirm(0.01, START + 1.1)
+    path.judge(pairs)
+    assert not some.is_silent, "it has had no time to answer the same probe"
+    path.handle_timeout(START + 1.3)
+    path.judge(pairs)
+    assert some.is_silent
+    assert not path.is_healthy
+    some.confirm(0.1, START + 2)
+    assert not some.is_silent
+
+
+def test_pair_in_doubt_stays_as_long_as_no_other_answers() -> None:
+    path, some, other = make(), valid(1), valid(2)
+    path.select(some, START)
+    path.ask(START + 1)
+    path.handle_timeout(START + 2)
+    path.judge([some, other])
+    assert not some.is_silent
+    assert not path.is_healthy
+
+
+def test_the_pair_that_stands_ready_is_the_most_different_and_checked_while_the_path_is_used() -> None:
+    path, some, twin, other = make(), valid(1), valid(1), valid(2)
+    pairs = [some, twin, other]
+    path.select(some, START)
+    assert path.keep_ready(pairs, START)
+    assert path.standby_pair is other
+    assert path.standby is not None
+    assert path.standby.destination == other.destination
+    assert not path.keep_ready(pairs, START)
+    at = path.next_timeout()
+    assert at is not None
+    assert path.take_checks(pairs, START + 12) == [other]
+    path.record_sent(START)
+    path.record_authenticated(START)
+    path.handle_timeout(START + 16)
+    assert path.liveness is Liveness.IDLE
+    path.keep_ready(pairs, START + 16)
+    assert other not in path.take_checks(pairs, START + 100), "an idle path is quiet"
+
+
+def test_one_that_fell_silent_stands_ready_no_longer() -> None:
+    path, some, other = make(), valid(1), valid(2)
+    path.select(some, START)
+    path.keep_ready([some, other], START)
+    other.is_silent = True
+    assert path.keep_ready([some, other], START)
+    assert path.standby is None
+    path.select(None, START)
+    assert not path.keep_ready([], START)
 
 
 def test_idle_path_asks_when_told_to() -> None:
@@ -133,3 +184,11 @@ def test_a_path_that_is_suspect_or_was_never_nominated_yields_to_any() -> None:
     path.doubt(START)
     assert path.select(other, START) is not None
     assert path.pair is other
+
+
+def test_whom_the_tunnel_vouches_for_may_take_over() -> None:
+    path, good, moved = make(), valid(), learnt()
+    good.valid = ValidPair(good.local, is_nominated=True)
+    path.select(good, START)
+    moved.is_vouched = True
+    assert path.select(moved, START) is not None

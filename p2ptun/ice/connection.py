@@ -1,0 +1,308 @@
+"""The search for a path and the watch over it, across restarts: which pair carries data, and what to do when none does.
+
+Everything that decides is here; `Lineage` knows the checks, `Path` the pair that carries data, `Lookout` when to look
+for a better one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from enum import Enum
+
+from p2ptun.deadlines import Deadlines
+from p2ptun.ice.config import AgentConfig, RemoteOptions
+from p2ptun.ice.consent import Liveness
+from p2ptun.ice.event import AgentState, Event, FailureReason, Restarted, RestartReason, StandbyChanged, StateChanged
+from p2ptun.ice.generation import Generation
+from p2ptun.ice.lineage import Lineage
+from p2ptun.ice.lookout import Lookout, worth_another_check
+from p2ptun.ice.nomination import pair_to_nominate
+from p2ptun.ice.pair import CandidatePair
+from p2ptun.ice.path import Path
+from p2ptun.ice.quality import is_worth_a_move, rank
+from p2ptun.ice.role import Role, Stance
+from p2ptun.types import Endpoint, RandomBytes
+
+logger = logging.getLogger(__name__)
+
+OUTSIDE_INTERVAL = 1.0
+"""Least time between two restarts that the owner asks for because of the network: flapping links mustn't own us."""
+
+MAX_MEASURED = 5  # our choice: valid pairs whose round trip is measured in one search
+
+_LIVENESS_STATES = {
+    Liveness.ALIVE: AgentState.CONNECTED,
+    Liveness.IDLE: AgentState.IDLE,
+    Liveness.SUSPECT: AgentState.SUSPECT,
+}
+_OWN_ACCORD = (RestartReason.SUSPECT, RestartReason.CONSENT_EXPIRED, RestartReason.UPGRADE)
+_AT_ONCE = (RestartReason.REQUESTED, RestartReason.PEER)
+
+
+class Timer(Enum):
+    """What an agent waits for."""
+
+    CHECK = "check"  # the next check, Ta after the last one
+    RETRANSMIT = "retransmit"  # of a check, or its end
+    GATHERING = "gathering"  # a server's answer, or the renewal of a binding
+    CONSENT = "consent"
+    PAC = "pac"  # the end of patience, RFC 8863
+    RETRY = "retry"  # of pairs that stayed unanswered, once a path was lost
+    RESTART = "restart"  # one that came too soon after another
+    SEARCH = "search"  # for a better pair
+
+
+class Connection:
+    """Selects, nominates, watches, restarts. `settle` draws the conclusions of whatever has just happened."""
+
+    def __init__(self, config: AgentConfig, stance: Stance, lineage: Lineage, random_bytes: RandomBytes) -> None:
+        self.lineage = lineage
+        self.path = Path(config, random_bytes)
+        self.state = AgentState.NEW
+        self.events: deque[Event] = deque()
+        self.options = RemoteOptions()
+        self._config = config
+        self._stance = stance
+        self._random_bytes = random_bytes
+        self._lookout = Lookout(config.upgrade_interval)
+        self._deadlines: Deadlines[Timer] = Deadlines()
+        self._pending: RestartReason | None = None
+        self._restarted_at = float("-inf")
+        self._retry_pause = config.retry_interval[0]
+        self._has_lost = False
+
+    @property
+    def newest(self) -> Generation:
+        """The generation that looks for a path."""
+        return self.lineage.newest
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing goes on any more."""
+        return self.state in (AgentState.FAILED, AgentState.CLOSED)
+
+    # Commands
+
+    def be_patient(self, now: float) -> None:
+        """Restart the PAC timer: something new may still succeed (RFC 8863 4). Look for better pairs anew, too."""
+        if self.newest.remote is not None:
+            self._deadlines.set(Timer.PAC, now + self._config.pac_timeout)
+        if self.path.pair is not None:
+            self._lookout.rouse(now)
+
+    def restart(self, reason: RestartReason, now: float) -> bool:
+        """Begin the next generation, or hasten the one that has just begun; False when it has to wait or can't be."""
+        if self.state is AgentState.CLOSED:
+            return False
+        if self.lineage.is_restarting and reason is not RestartReason.PEER:
+            self._hasten(now)
+            return True
+        if reason in _OWN_ACCORD and self.lineage.next_remote is None and reason is not RestartReason.UPGRADE:
+            return False
+        due_at = self._restarted_at + self._least_interval(reason)
+        if now < due_at:
+            self._pending = reason
+            self._deadlines.set_earlier(Timer.RESTART, due_at)
+            return False
+        self._begin(reason, now)
+        return True
+
+    def lose_base(self, base: Endpoint) -> None:
+        """Forget a socket: no pair of it is of use any more."""
+        for generation in self.lineage.generations:
+            generation.remove_base(base)
+
+    def close(self) -> None:
+        """Stop for good."""
+        if self.state is not AgentState.CLOSED:
+            self._finish(AgentState.CLOSED)
+
+    # Inputs
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on everything that is due; `settle` is to follow."""
+        self.lineage.handle_timeout(now)
+        self.path.handle_timeout(now)
+        for timer in self._deadlines.pop_expired(now):
+            match timer:
+                case Timer.RETRY:
+                    self.newest.checklist.retry_unanswered()
+                case Timer.RESTART:
+                    reason, self._pending = self._pending, None
+                    if reason is not None and not (reason in _OWN_ACCORD and self.path.is_healthy):
+                        self.restart(reason, now)
+                case _:
+                    pass  # PAC: `_is_patient` asks whether it still runs
+
+    def settle(self, may_grow: bool, now: float) -> None:
+        """Draw the conclusions; `may_grow` tells whether candidates may still come, from us or from the peer."""
+        if self.is_over:
+            return
+        self._select(now)
+        self._nominate(may_grow, now)
+        for pair in self.path.take_checks(self.lineage.valid_pairs, now):
+            self.lineage.of(pair).check_consent(pair, now)
+        self._judge(may_grow, now)
+        if not self.is_over:
+            self._search(now)
+            self.lineage.pace(now)
+
+    def timeouts(self) -> dict[Timer, float | None]:
+        """Tell when what is due."""
+        times = {timer: self._deadlines.at(timer) for timer in (Timer.PAC, Timer.RETRY, Timer.RESTART)}
+        is_searching = self.path.liveness is Liveness.ALIVE
+        return {
+            **times,
+            Timer.CHECK: self.lineage.next_check_at(),
+            Timer.RETRANSMIT: self.lineage.next_timeout(),
+            Timer.CONSENT: self.path.next_timeout(),
+            Timer.SEARCH: self._lookout.next_at if is_searching else None,
+        }
+
+    # Below: selecting and nominating
+
+    def _select(self, now: float) -> None:
+        """Let the best valid pair carry data, and another one stand ready."""
+        valid_pairs = self.lineage.valid_pairs
+        self.path.judge(valid_pairs)
+        event = self.path.select(self.lineage.best(self.path.pair, self.path.is_healthy), now)
+        if event is not None:
+            self.events.append(event)
+            self._lookout.rouse(now)
+            self._retry_pause = self._config.retry_interval[0]
+            self._deadlines.cancel(Timer.RETRY)
+        self.lineage.settle(self.path.pair, now)
+        if self.path.keep_ready(self.lineage.valid_pairs, now):
+            self.events.append(StandbyChanged(self.path.standby))
+
+    def _nominate(self, may_grow: bool, now: float) -> None:
+        if self._stance.role is Role.CONTROLLED or self.newest.is_nominating:
+            return
+        patience = self._config.patience
+        may_grow = may_grow and self._is_patient
+        pair = pair_to_nominate(self.newest.checklist.pairs, self._stance.role, patience, may_grow)
+        pair = pair or self._pair_to_renominate()
+        if pair is not None:
+            self.newest.nominate(pair, self.options, now)
+
+    def _pair_to_renominate(self) -> CandidatePair | None:
+        """Choose a pair to move to without a restart: where we had to move already, or a better one."""
+        selected = self.path.pair
+        if not self.options.has_renomination or selected is None or self.lineage.of(selected) is not self.newest:
+            return None
+        if not self.newest.has_chosen(selected):
+            return selected if self.newest.checklist.is_concluded and not selected.is_silent else None
+        return self._better_than(selected)
+
+    def _better_than(self, selected: CandidatePair) -> CandidatePair | None:
+        """Find the pair that is worth a move most, while the path is in use."""
+        if self.path.liveness is not Liveness.ALIVE:
+            return None
+        others = (pair for pair in self.newest.checklist.valid_pairs if pair is not selected and not pair.is_silent)
+        better = [pair for pair in others if is_worth_a_move(pair, selected)]
+        return min(better, key=lambda pair: (rank(pair), pair.quality.cost), default=None)
+
+    def _search(self, now: float) -> None:
+        """Check again what may be better than what we have, and measure what stands beside it."""
+        selected = self.path.pair
+        if selected is None or self.path.liveness is not Liveness.ALIVE or not self._lookout.take(now):
+            return
+        generation = self.lineage.of(selected)
+        failed = generation.checklist.retriable()
+        generation.retry(worth_another_check(failed, selected, self.path.standby_pair is not None))
+        for pair in generation.checklist.valid_pairs[:MAX_MEASURED]:
+            if pair is not selected:
+                generation.check_consent(pair, now)
+        better = self._better_than(selected)
+        is_stuck = better is not None and not self.options.has_renomination
+        if is_stuck and self._stance.role is Role.CONTROLLING and rank(better or selected) < rank(selected):
+            self.restart(RestartReason.UPGRADE, now)
+
+    # Below: judging
+
+    def _judge(self, may_grow: bool, now: float) -> None:
+        """Derive the state from what the parts know."""
+        liveness = self.path.liveness
+        if liveness is Liveness.EXPIRED:
+            self._lose(now)
+        elif liveness is not None:
+            was_suspect = self.state is AgentState.SUSPECT
+            self._enter(_LIVENESS_STATES[liveness])
+            if liveness is Liveness.SUSPECT and not was_suspect:
+                self.restart(RestartReason.SUSPECT, now)
+        elif self.newest.remote is not None or self._has_lost:
+            self._enter(AgentState.CHECKING)
+            self._judge_checks(may_grow, now)
+
+    def _judge_checks(self, may_grow: bool, now: float) -> None:
+        """Fail when nothing can succeed any more; until then let what stayed unanswered be tried again.
+
+        Once there was a path, whoever is at its other end is worth waiting for.
+        """
+        if not self.newest.checklist.is_exhausted:
+            return
+        if self._has_lost or self.newest.local.generation > 0:
+            if self._deadlines.at(Timer.RETRY) is None:
+                self._deadlines.set(Timer.RETRY, now + self._retry_pause)
+                self._retry_pause = min(2 * self._retry_pause, self._config.retry_interval[1])
+        elif self._is_patient or may_grow:
+            self.newest.checklist.retry_unanswered()
+        else:
+            self._finish(AgentState.FAILED, FailureReason.NO_PATH)
+
+    def _lose(self, now: float) -> None:
+        """Leave a pair whose consent has expired: for another valid one, or for a restart."""
+        pair = self.path.pair
+        if pair is not None:
+            self.lineage.of(pair).expire(pair)
+        self._select(now)
+        if self.path.pair is not None:
+            return
+        self._has_lost = True
+        if self.restart(RestartReason.CONSENT_EXPIRED, now) or self._pending is not None:
+            self._enter(AgentState.CHECKING, FailureReason.CONSENT_EXPIRED)
+        else:
+            self._finish(AgentState.FAILED, FailureReason.CONSENT_EXPIRED)
+
+    @property
+    def _is_patient(self) -> bool:
+        """Whether the PAC timer runs."""
+        return self._deadlines.at(Timer.PAC) is not None
+
+    # Below: restarting and ending
+
+    def _least_interval(self, reason: RestartReason) -> float:
+        if reason in _AT_ONCE:
+            return 0.0
+        return self._config.restart_interval if reason in _OWN_ACCORD else OUTSIDE_INTERVAL
+
+    def _begin(self, reason: RestartReason, now: float) -> None:
+        self._restarted_at = now
+        self._pending = None
+        self._deadlines.cancel(Timer.RESTART)
+        if self.state is AgentState.FAILED:
+            self._has_lost = True
+            self._enter(AgentState.CHECKING)
+        self.events.append(Restarted(self.lineage.begin(), reason))
+        self._hasten(now)
+
+    def _hasten(self, now: float) -> None:
+        """Check everything at once: pairs of the new generation, and whether the old path still works."""
+        self._retry_pause = self._config.retry_interval[0]
+        self._deadlines.cancel(Timer.RETRY)
+        self.newest.hasten()
+        self.path.ask(now)
+        self.be_patient(now)
+
+    def _enter(self, state: AgentState, reason: FailureReason | None = None) -> None:
+        if state is not self.state:
+            logger.debug("%s -> %s", self.state.value, state.value)
+            self.state = state
+            self.events.append(StateChanged(state, reason))
+
+    def _finish(self, state: AgentState, reason: FailureReason | None = None) -> None:
+        self._enter(state, reason)
+        self._deadlines.clear()
+        self._lookout.rest()
+        self.path = Path(self._config, self._random_bytes)

@@ -1,0 +1,212 @@
+"""The generations of one agent: the newest, which is looking for a path, and older ones that still carry or answer.
+
+A restart is made before it breaks anything (the design's third decision): the old pair carries data until the new
+generation has one; then the old generation retires and answers late checks for a while.
+
+Each side knows in advance what the other side's next credentials will be (`next_local`, `next_remote`, exchanged while
+a tunnel works). So a restart needs no signalling: whoever begins checks with the next credentials, and the other side
+recognises its own next user name in them. RFC 7675 5.1 forbids to go on with credentials whose consent has expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.check import Refusal, read_check
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.credential import Credentials
+from p2ptun.ice.event import DropReason
+from p2ptun.ice.generation import Generation
+from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.nomination import best_pair
+from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.pair import CandidatePair
+from p2ptun.ice.role import Stance
+from p2ptun.stun.attribute import USERNAME
+from p2ptun.stun.message import Message
+from p2ptun.types import Endpoint, IPNetwork, RandomBytes, Transmit
+
+MAX_OLDER = 2  # our choice: one that carries, one that answers late checks
+
+
+class Lineage:
+    """Keeps generations in order and sorts what comes in to them."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        credentials: Credentials,
+        stance: Stance,
+        local_candidates: LocalCandidates,
+        random_bytes: RandomBytes,
+        pacer: Pacer,
+    ) -> None:
+        self.newest = Generation(config, credentials, stance, local_candidates, random_bytes, pacer)
+        self.next_local = Credentials.generate(random_bytes, credentials.generation + 1)
+        self.next_remote: Credentials | None = None
+        self._config = config
+        self._stance = stance
+        self._local_candidates = local_candidates
+        self._random_bytes = random_bytes
+        self._pacer = pacer
+        self._older: list[Generation] = []
+        self._refused = config.refused_networks
+        self._retires_at: float | None = None
+
+    @property
+    def generations(self) -> list[Generation]:
+        """All of them, the newest first."""
+        return [self.newest, *self._older]
+
+    @property
+    def active(self) -> list[Generation]:
+        """Those that still send checks, the newest first."""
+        return [generation for generation in self.generations if not generation.is_retired]
+
+    @property
+    def valid_pairs(self) -> list[CandidatePair]:
+        """Every valid pair, those of the newest generation first, then by priority."""
+        return [pair for generation in self.active for pair in generation.checklist.valid_pairs]
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether the newest generation has no valid pair, and another one came before it."""
+        return self.newest.local.generation > 0 and not self.newest.checklist.valid_pairs
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a nominated pair of the newest generation carries data."""
+        carried = self.newest.carried
+        return carried is not None and carried.is_nominated and self.of(carried) is self.newest
+
+    @property
+    def local_ufrags(self) -> tuple[str, ...]:
+        """Every user name fragment by which the peer may call us."""
+        return (*(generation.local.ufrag for generation in self.generations), self.next_local.ufrag)
+
+    def of(self, pair: CandidatePair) -> Generation:
+        """Give the generation of a pair."""
+        return next(each for each in self.generations if each.checklist.find(*pair.key) is pair)
+
+    def find(self, base: Endpoint, destination: Endpoint) -> list[CandidatePair]:
+        """Give the pairs of these two, one of each generation at most."""
+        found = (generation.checklist.find(base, destination) for generation in self.active)
+        return [pair for pair in found if pair is not None]
+
+    def best(self, current: CandidatePair | None, is_healthy: bool) -> CandidatePair | None:
+        """Choose what carries data: of the newest generation as soon as that is settled, or the old path is in doubt.
+
+        Until then an old path that works stays: the first new pair may be a worse one.
+        """
+        new, *old = [best_pair(each.checklist.pairs, self._stance.role) for each in self.active]
+        staying = next((pair for pair in old if pair is not None and not pair.is_silent), None)
+        if new is not None and not new.is_silent and (new.is_nominated or not (is_healthy and current)):
+            return new
+        return staying or new or next((pair for pair in old if pair is not None), None)
+
+    def begin(self) -> Credentials:
+        """Begin the next generation; give its credentials.
+
+        What the peer told so far goes into it when the peer's next credentials are known: its addresses are most
+        likely the same.
+        """
+        before = self.newest
+        credentials = self.next_local
+        self.next_local = Credentials.generate(self._random_bytes, credentials.generation + 1)
+        self._local_candidates.restamp(credentials)
+        self.newest = Generation(
+            self._config, credentials, self._stance, self._local_candidates, self._random_bytes, self._pacer
+        )
+        self.newest.refused_networks = self._refused
+        for old in self._older:
+            old.retire()
+        self._older = [before, *self._older][:MAX_OLDER]
+        self._retires_at = None
+        remote, self.next_remote = self.next_remote, None
+        if remote is not None:
+            self.newest.set_remote_credentials(remote)
+            for candidate in before.remote_candidates:
+                self.newest.add_remote_candidate(_restamped(candidate, remote))
+        return credentials
+
+    def is_stale(self, credentials: Credentials) -> bool:
+        """Tell whether a generation has these credentials of the peer already: they are no news."""
+        return any(generation.remote == credentials for generation in self.generations)
+
+    def refuse(self, networks: tuple[IPNetwork, ...]) -> None:
+        """Refuse remote candidates inside these from now on."""
+        self._refused = networks
+        for generation in self.generations:
+            generation.refused_networks = networks
+
+    def switch_role(self) -> None:
+        """Take the other role, in all generations."""
+        self._stance.switch()
+        for generation in self.active:
+            generation.adapt_to_role()
+
+    def announces_restart(self, request: Message) -> bool:
+        """Tell whether an authentic check calls us by our next name: the peer has restarted."""
+        ufrag = (request.get(USERNAME) or "").partition(":")[0]
+        return ufrag == self.next_local.ufrag and not isinstance(read_check(request, self.next_local), Refusal)
+
+    def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
+        """Give a check to the generation that it names; to the newest when it names none."""
+        ufrag = (request.get(USERNAME) or "").partition(":")[0]
+        named = (generation for generation in self.generations if generation.local.ufrag == ufrag)
+        return next(named, self.newest).receive_request(request, source, base)
+
+    def receive_response(self, response: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
+        """Give an answer to the generation that asked."""
+        reason: DropReason | None = DropReason.UNKNOWN_TRANSACTION
+        for generation in self.active:
+            if reason is DropReason.UNKNOWN_TRANSACTION:
+                reason = generation.receive_response(response, source, base, now)
+        return reason
+
+    def settle(self, selected: CandidatePair | None, now: float) -> None:
+        """Know which pair carries data; let the old generations retire when it is a nominated one of the newest."""
+        for generation in self.generations:
+            generation.carried = selected
+        if self._older and self.is_settled and self._retires_at is None:
+            self._retires_at = now + self._config.grace
+            for generation in self._older:
+                generation.retire()
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due in each generation, and forget those whose time is over."""
+        for generation in self.generations:
+            generation.handle_timeout(now)
+        if self._retires_at is not None and self._retires_at <= now:
+            self._retires_at = None
+            self._older.clear()
+
+    def pace(self, now: float) -> None:
+        """Begin the next checks."""
+        for generation in self.active:
+            generation.pace(now)
+
+    def next_transmit(self) -> Transmit | None:
+        """Give a datagram to send."""
+        for generation in self.generations:
+            if (transmit := generation.next_transmit()) is not None:
+                return transmit
+        return None
+
+    def next_check_at(self) -> float | None:
+        """Tell when `pace` has something to do."""
+        return _earliest(generation.next_check_at() for generation in self.active)
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        return _earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
+
+
+def _restamped(candidate: Candidate, credentials: Credentials) -> Candidate:
+    return replace(candidate, generation=credentials.generation, ufrag=credentials.ufrag)
+
+
+def _earliest(times: Iterable[float | None]) -> float | None:
+    return min((at for at in times if at is not None), default=None)
