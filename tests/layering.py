@@ -49,7 +49,7 @@ ONE_HOME = {
     "nacl._sodium": ("p2ptun.aead",),
     "cffi": ("p2ptun.aead", "p2ptun.io"),
     "pytun": ("p2ptun.io.tun",),
-    "pyroute2": ("p2ptun.io.netlink",),
+    "pyroute2": ("p2ptun.io.kernel",),
     "dns": ("p2ptun.io.resolver",),
     "trio": ("p2ptun.io", "p2ptun.rendezvous", "p2ptun.server", "p2ptun.daemon", "p2ptun.cli"),
     "socket": ("p2ptun.io", "p2ptun.rendezvous", "p2ptun.server", "p2ptun.daemon", "p2ptun.cli"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag
 from ipaddress import IPv6Address, ip_network
 from itertools import chain, zip_longest
@@ -55,7 +55,10 @@ class AddressFlag(Flag):
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """One address of one interface. A link-local IPv6 address carries its zone, which is the interface's name."""
+    """One address of one interface. A link-local IPv6 address carries its zone, which is the interface's name.
+
+    `is_stacked` says that the interface, of whatever kind, stands on a tunnel (`link.tunnels`).
+    """
 
     address: IPAddress
     prefix: int
@@ -64,11 +67,17 @@ class LocalAddress:
     kind: str
     is_running: bool
     flags: AddressFlag = AddressFlag.NONE
+    is_stacked: bool = False
 
     @property
     def is_tunnel(self) -> bool:
         """Tell whether packets of this interface travel inside other packets."""
-        return self.kind in TUNNEL_KINDS
+        return self.kind in TUNNEL_KINDS or self.is_stacked
+
+    @property
+    def can_carry(self) -> bool:
+        """Tell whether datagrams may come from it: fit for a candidate, or on its way out (RFC 4862 5.5.4)."""
+        return _is_usable(replace(self, flags=self.flags & ~AddressFlag.DEPRECATED))
 
     @property
     def network(self) -> IPNetwork:

@@ -21,14 +21,8 @@ def test_loopback_is_listed() -> None:
 
 
 def test_loopback_is_no_candidate_and_no_network_in_use() -> None:
-    assert not [each for each in netlink.candidate_addresses() if each.address.is_loopback]
+    assert not [each for each in netlink.read_network().candidates if each.address.is_loopback]
     assert not [each for each in netlink.existing_networks() if each.is_loopback or each.prefixlen == 0]
-
-
-def test_the_way_to_loopback() -> None:
-    found = netlink.lookup_route(ip_address("127.0.0.2"))
-    assert found is not None
-    assert (found.interface, found.is_tunnel) == ("lo", False)
 
 
 @pytest.mark.trio

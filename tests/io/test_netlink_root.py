@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -78,13 +79,9 @@ def test_a_tunnel_is_usable_at_once() -> None:
 def test_a_network_instead_of_a_pair() -> None:
     with tun() as name:
         netlink.configure(name, [ip_interface("10.77.0.1/24"), ip_interface("fd77::1/64")], MTU)
-        found = netlink.lookup_route(ip_address("10.77.0.9"))
-        assert found is not None
-        assert (found.interface, found.source, found.is_tunnel) == (name, ip_address("10.77.0.1"), True)
-        found = netlink.lookup_route(ip_address("fd77::9"))
-        assert found is not None
-        assert (found.interface, found.source, found.is_tunnel) == (name, ip_address("fd77::1"), True)
-        assert netlink.lookup_route(ip_address("10.78.0.9")) is None
+        network = netlink.read_network()
+        assert network.tunnel_networks == (ip_network("10.77.0.0/24"), ip_network("fd77::/64"))
+        assert network.links[socket.if_nametoindex(name)] is True
 
 
 @in_namespace
@@ -123,7 +120,7 @@ def test_candidates() -> None:
     shell("ip link add off0 type veth peer off1; ip address add 10.5.0.1/24 dev off0")
     with tun() as name:
         netlink.configure(name, [V4, V6], MTU)
-        found = [str(each.address) for each in netlink.candidate_addresses()]
+        found = [str(each.address) for each in netlink.read_network().candidates]
         assert found == ["2001:db8:1::2", "192.168.1.2", "172.17.0.1"]
 
 
@@ -132,7 +129,7 @@ def test_a_tentative_address_is_no_candidate() -> None:
     shell("ip link add lan0 type veth peer far0; ip link set lan0 up; ip link set far0 up")
     shell("sysctl -qw net.ipv6.conf.lan0.dad_transmits=100; ip address add 2001:db8:1::2/64 dev lan0")
     assert find("2001:db8:1::2").flags & AddressFlag.TENTATIVE
-    assert "2001:db8:1::2" not in {str(each.address) for each in netlink.candidate_addresses()}
+    assert "2001:db8:1::2" not in {str(each.address) for each in netlink.read_network().candidates}
 
 
 @in_namespace
@@ -238,13 +235,84 @@ def test_with_ipv6_switched_off() -> None:
 
 
 @in_namespace
-def test_the_way_out_follows_the_zone() -> None:
-    shell(LAN)
-    found = netlink.lookup_route(ip_address("fe80::1%lan0"))
-    assert found is not None
-    assert found.interface == "lan0"
-    found = netlink.lookup_route(ip_address("9.9.9.9"))
-    assert found is not None
-    assert (found.interface, found.source, found.is_tunnel) == ("lan0", ip_address("192.168.1.2"), False)
-    with pytest.raises(DeviceError, match="There is no interface nowhere0"):
-        netlink.lookup_route(ip_address("fe80::1%nowhere0"))
+def test_what_matters_of_the_network() -> None:
+    shell(LAN + "ip route add 198.51.100.0/24 via 192.168.1.7")
+    shell("ip link add off0 type veth peer off1; ip address add 10.5.0.1/24 dev off0")
+    network = netlink.read_network()
+    assert [str(route) for route in network.default_routes] == ["lan0 by 192.168.1.1", "lan0 by 2001:db8:1::1"]
+    assert {str(each.address) for each in network.present} >= {"192.168.1.2", "2001:db8:1::2"}
+    assert "10.5.0.1" not in {str(each.address) for each in network.present}
+    with tun() as name:
+        netlink.configure(name, [V4, V6], MTU, [ip_network("172.20.0.0/16")])
+        shell(f"ip route add default dev {name} metric 5")
+        assert netlink.read_network().fingerprint == network.fingerprint
+    shell("ip route replace default via 192.168.1.9")
+    assert netlink.read_network().fingerprint != network.fingerprint
+
+
+@in_namespace
+def test_default_routes_in_order_of_preference() -> None:
+    shell(LAN + "ip route flush default; ip route add default via 192.168.1.1 metric 300")
+    shell("ip link add p0 type veth peer p1; ip link set p0 up; ip link set p1 up; ip address add 10.6.0.2/24 dev p0")
+    shell("ip -4 route add default via inet6 fe80::1 dev p0 metric 20; ip -6 route add default dev p0 metric 9")
+    network = netlink.read_network()
+    ways = ["p0", "p0 by fe80::1", "lan0 by 192.168.1.1", "lan0 by 2001:db8:1::1"]
+    assert [str(route) for route in network.default_routes] == ways
+    assert [str(each.address) for each in network.candidates] == ["2001:db8:1::2", "10.6.0.2", "192.168.1.2"]
+
+
+@in_namespace
+def test_several_ways_at_once_are_all_told() -> None:
+    shell(LAN + "ip -4 route flush default; ip route add default nexthop via 192.168.1.3 nexthop via 192.168.1.4")
+    found = [str(route) for route in netlink.read_network().default_routes if route.version == 4]
+    assert found == ["lan0 by 192.168.1.3", "lan0 by 192.168.1.4"]
+
+
+STACKS = {
+    "a VLAN on a TAP": "ip link add top0 link tap0 type vlan id 7",
+    "a VLAN on a macvlan on a TAP": "ip link add mid0 link tap0 type macvlan; ip link set mid0 up; "
+    "ip link add top0 link mid0 type vlan id 7",
+    "IPv4 in IPv4": "ip link add top0 type ipip local 192.168.1.2 remote 192.168.1.3",
+    "IPv6 in IPv4": "ip link add top0 type sit local 192.168.1.2 remote 192.168.1.3",
+    "GRE": "ip link add top0 type gre local 192.168.1.2 remote 192.168.1.3",
+    "Ethernet in GRE": "ip link add top0 type gretap local 192.168.1.2 remote 192.168.1.3",
+    "WireGuard": "ip link add top0 type wireguard",
+    "a macvlan on a TAP": "ip link add top0 link tap0 type macvlan",
+    "a macvlan on a macvlan on a TAP": "ip link add mid0 link tap0 type macvlan; ip link set mid0 up; "
+    "ip link add top0 link mid0 type macvlan",
+    "a bridge with nothing but a VXLAN": "ip link add vx0 type vxlan id 7 dev lan0 dstport 4789; ip link set vx0 up; "
+    "ip link add top0 type bridge; ip link set vx0 master top0",
+}
+
+
+@pytest.mark.parametrize("stack", list(STACKS))
+@in_namespace
+def test_what_stands_on_a_tunnel_is_one(stack: str) -> None:
+    shell(LAN + "ip tuntap add tap0 mode tap; ip link set tap0 up")
+    made = subprocess.run(["sh", "-euc", STACKS[stack]], capture_output=True, text=True, check=False)
+    if "Unknown device type" in made.stderr:
+        pytest.skip(f"needs a kernel with {stack}")
+    assert made.returncode == 0, made.stderr
+    shell("ip link set top0 up; ip address add 10.7.0.1/24 dev top0")
+    assert find("10.7.0.1").is_tunnel
+    network = netlink.read_network()
+    assert "10.7.0.1" not in {str(each.address) for each in network.candidates + network.present}
+    assert ip_network("10.7.0.0/24") in network.tunnel_networks
+    assert network.links[socket.if_nametoindex("top0")] is True
+
+
+@in_namespace
+def test_a_bridge_for_virtual_machines_and_what_stands_on_a_network_card_are_none() -> None:
+    shell(
+        LAN + "ip tuntap add vm0 mode tap; ip link set vm0 up; ip link add br0 type bridge; ip link set vm0 master br0"
+    )
+    shell("ip link set br0 up; ip address add 192.168.122.1/24 dev br0")
+    shell("ip link add top0 link lan0 type macvlan; ip link set top0 up; ip address add 10.7.0.1/24 dev top0")
+    assert not find("192.168.122.1").is_tunnel
+    assert not find("10.7.0.1").is_tunnel
+
+
+@in_namespace
+def test_a_network_that_lies_on_another_link_too_belongs_to_no_tunnel() -> None:
+    shell(LAN + "ip tuntap add t0 mode tun; ip address add 192.168.0.9/16 dev t0; ip address add 10.7.0.1/24 dev t0")
+    assert netlink.read_network().tunnel_networks == (ip_network("10.7.0.0/24"),)
