@@ -74,9 +74,11 @@ class SendError(Enum):
     UNREACHABLE = "no route"
     REFUSED_BY_FIREWALL = "refused by the local firewall"
     REFUSED = "refused by the other side"  # an ICMP error, which anybody can forge: a hint, no proof
+    TIMED_OUT = "no answer"  # a TCP connection only
     TOO_LARGE = "too large for the link"
     NO_BUFFERS = "no buffers"
     SOURCE_GONE = "local address gone"
+    THROUGH_TUNNEL = "through a tunnel"  # the route leads into one; what it carries would run through itself
     OTHER = "refused by the kernel"
 
 

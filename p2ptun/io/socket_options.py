@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from enum import Enum
 
+from p2ptun.io.guard import RouteGuard
 from p2ptun.io.sockaddr import sockaddr_of
 from p2ptun.types import Endpoint
 
@@ -41,12 +42,14 @@ class SocketOptions:
 
     `interface` (SO_BINDTODEVICE) and `fwmark` (SO_MARK, which needs CAP_NET_ADMIN) keep our packets out of our own
     routes: a peer may offer the very network in which its address lies. What the kernel refuses of them is left out.
+    `guard` is asked about each new destination when the socket isn't confined to an interface.
     """
 
     interface: str | None = None
     fwmark: int | None = None
     fragmentation: Fragmentation = Fragmentation.ALLOWED
     buffer_size: int = SOCKET_BUFFER_SIZE
+    guard: RouteGuard | None = None
 
 
 DEFAULT_OPTIONS = SocketOptions()

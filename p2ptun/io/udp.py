@@ -65,10 +65,11 @@ class UdpSocket:
         self.receive_errors: Counter[str] = Counter()
         self.is_marked = set_mark(sock, options.fwmark)
         self.is_confined = confine(sock, options.interface)
+        self._guard = None if self.is_confined else options.guard
         self._socket = sock
         self._has_segmentation = _probe_segmentation(sock)
         self._sources: dict[SockAddr, Endpoint] = {}
-        self._destinations: dict[Endpoint, SockAddr] = {}
+        self._destinations: dict[Endpoint, SockAddr | SendError] = {}
         self.local = endpoint_of(sock.getsockname())
 
     @classmethod
@@ -192,6 +193,10 @@ class UdpSocket:
         del spans[:done]
         return not spans
 
+    def forget_routes(self) -> None:
+        """Ask anew which way datagrams go: the network has changed."""
+        self._destinations.clear()
+
     def close(self) -> None:
         """Close the socket; whoever waits on it gets trio.ClosedResourceError. Closing twice is harmless."""
         descriptor = self._socket.fileno()
@@ -212,9 +217,11 @@ class UdpSocket:
             raise trio.ClosedResourceError
         return descriptor
 
-    def _send_datagram(self, payload: bytes | bytearray | memoryview, sockaddr: SockAddr | None) -> SendError | None:
-        if sockaddr is None:
-            return SendError.UNREACHABLE
+    def _send_datagram(
+        self, payload: bytes | bytearray | memoryview, sockaddr: SockAddr | SendError
+    ) -> SendError | None:
+        if isinstance(sockaddr, SendError):
+            return sockaddr
         try:
             self._socket.sendto(payload, sockaddr)
         except OSError as error:
@@ -222,11 +229,11 @@ class UdpSocket:
         return None
 
     def _send_segments(
-        self, view: memoryview, spans: list[tuple[int, int]], sockaddr: SockAddr | None
+        self, view: memoryview, spans: list[tuple[int, int]], sockaddr: SockAddr | SendError
     ) -> SendError | None:
         """Send datagrams of one size by one call (UDP_SEGMENT). All of them went, or none."""
-        if sockaddr is None:
-            return SendError.UNREACHABLE
+        if isinstance(sockaddr, SendError):
+            return sockaddr
         start, end = spans[0]
         size = struct.pack("=H", end - start)
         payload = [view[start : spans[-1][1]]] if _is_contiguous(spans) else [view[start:end] for start, end in spans]
@@ -244,20 +251,25 @@ class UdpSocket:
         endpoint = self._sources[sockaddr] = endpoint_of(sockaddr)
         return endpoint
 
-    def _sockaddr_of(self, destination: Endpoint) -> SockAddr | None:
-        """Return the kernel's form of `destination`; None when this socket can't reach it (family, zone)."""
+    def _sockaddr_of(self, destination: Endpoint) -> SockAddr | SendError:
+        """Return the kernel's form of `destination`, or why nothing may or can go there from this socket."""
         known = self._destinations.get(destination)
         if known is not None:
             return known
-        if destination.address.version != self.local.address.version:
-            return None
-        try:
-            sockaddr = sockaddr_of(destination, self.local)
-        except OSError:
-            return None
         if len(self._destinations) >= MAX_CACHED_ENDPOINTS:
             self._destinations.clear()
-        self._destinations[destination] = sockaddr
+        found = self._destinations[destination] = self._judge(destination)
+        return found
+
+    def _judge(self, destination: Endpoint) -> SockAddr | SendError:
+        if destination.address.version != self.local.address.version:
+            return SendError.UNREACHABLE
+        try:
+            sockaddr = sockaddr_of(destination, self.local)
+        except OSError:  # no interface has the zone's name
+            return SendError.UNREACHABLE
+        if self._guard is not None and self._guard.refuses(self.local, destination):
+            return SendError.THROUGH_TUNNEL
         return sockaddr
 
 
