@@ -18,10 +18,12 @@ from p2ptun.daemon.event import (
     GatheredEvent,
     GatheringEvent,
     InterfaceEvent,
+    NetworkEvent,
     OfferEvent,
     PathEvent,
     PeerEvent,
     ProgressEvent,
+    ResumedEvent,
     WaitingEvent,
     encode_event,
 )
@@ -101,6 +103,10 @@ class Story:
                 self._tell_peer(event)
             case InterfaceEvent():
                 self._tell(event.name, _interface(event))
+            case NetworkEvent():
+                self._tell("network", _network(event))
+            case ResumedEvent(seconds=seconds):
+                self._tell("resumed", f"after standing still for {duration(seconds)}")
             case ClosedEvent():
                 if self._console.is_terminal:
                     self._console.file.write("\r")  # over the ^C that the terminal shows
@@ -151,7 +157,10 @@ class Story:
                 self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
             case "failed" if event.reason == FailureReason.PEER_CLOSED.value:
                 self._tell("goodbye", event.reason)
-            case "connected" if before == "suspect":
+            case "connecting" if event.reason:
+                self._state = "lost"
+                self._tell("lost", f"{event.reason}; trying on", style="yellow")
+            case "connected" if before in ("suspect", "lost"):
                 self._tell("recovered", "the path works again", style="bold green")
 
     def _spin(self, text: str) -> None:
@@ -175,6 +184,17 @@ def _gathered(event: GatheredEvent) -> str:
         seen = "\nbehind a NAT that isn't enough: give both sides a --stun server"
     plural = "address" if event.hosts == 1 else "addresses"
     return f"{event.hosts} {plural} of this machine{seen}"
+
+
+def _network(event: NetworkEvent) -> str:
+    """Say in one line what is different, what came before what went."""
+    news = [f"{each.interface} gained {each.address}" for each in event.gained]
+    news += [f"{each.interface} lost {each.address}" for each in event.lost]
+    away = dict.fromkeys(each.interface for each in event.interrupted)
+    news += [f"{interface} was away for a moment" for interface in away]
+    if not news:
+        news = [f"the way out is {', '.join(event.default_routes)}" if event.default_routes else "no way out any more"]
+    return f"changed: {', '.join(news)}"
 
 
 def _interface(event: InterfaceEvent) -> str:

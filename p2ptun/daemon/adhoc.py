@@ -6,7 +6,6 @@ then the two descriptions, then checks and handshake, then traffic until somebod
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -31,6 +30,7 @@ from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.privilege import drop_privileges
 from p2ptun.daemon.report import report
+from p2ptun.daemon.roaming import Roaming
 from p2ptun.daemon.status import InterfaceStatus, Status
 from p2ptun.errors import AuthenticationFailed, RendezvousError
 from p2ptun.ice.agent import Agent
@@ -42,8 +42,10 @@ from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.io import netlink
 from p2ptun.io.driver import Driver
 from p2ptun.io.forwarding import SWITCHES, is_forwarding
+from p2ptun.io.monitor import read_network
+from p2ptun.io.network import Network
 from p2ptun.io.tun import TunDevice
-from p2ptun.io.underlay import open_sockets
+from p2ptun.io.underlay import Underlay
 from p2ptun.node.event import FailureReason
 from p2ptun.node.link import Identity
 from p2ptun.node.node import Node
@@ -67,6 +69,9 @@ DEFAULT_MTU = 1400
 
 TUNNEL_POOL = ip_network("10.77.0.0/16")
 """Where agreed addresses come from: an address in there is a tunnel's, never one to send datagrams to."""
+
+LOSS_REMINDER_AFTER = 10.0  # seconds: most losses of a path are over by then
+NO_CONNECTION = "no-connection"
 
 REMEDIES = {
     FailureReason.NO_PATH: "Give both sides a STUN server with --stun, and check that UDP isn't blocked.",
@@ -119,10 +124,13 @@ class AdhocTunnel:
             netlink.check_mtu(self._mtu, self._wants_ipv6())
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
-            sockets = await open_sockets(stack)
+            network = await read_network()
+            underlay = stack.enter_context(Underlay())
+            await underlay.open(network)
             self._check_forwarding()
-            self._node.add_peer(Peer(PEER, self._new_agent()), trio.current_time())
+            self._node.add_peer(Peer(PEER, self._new_agent(network)), trio.current_time())
             driver = Driver(self._node, tun, self._narrator.handle)
+            roaming = Roaming(network, underlay, driver, self._narrator, self._notices)
             introduction = self._introduction()
             started_at = trio.current_time()
             outcome = Outcome.STOPPED
@@ -130,7 +138,8 @@ class AdhocTunnel:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
                     nursery.start_soon(control.serve, listener)
-                    driver.start(nursery, sockets)
+                    driver.start(nursery, underlay.sockets)
+                    nursery.start_soon(roaming.run)
                     nursery.start_soon(introduction.find_servers, driver)
                     outcome = await self._connect(introduction, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
@@ -149,13 +158,15 @@ class AdhocTunnel:
         addresses = self._options.addresses
         return netlink.supports_ipv6() and (not addresses or any(address.version == 6 for address in addresses))
 
-    def _new_agent(self) -> Agent:
+    def _new_agent(self, network: Network) -> Agent:
         """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself.
 
-        What may become an address in the tunnel is never one to send datagrams to, unless it is in real use here.
+        What is in a tunnel, or may become an address in this one, is never one to send datagrams to, unless it is in
+        use outside of tunnels.
         """
+        outside = [each for each in self._used if not overlaps(each, network.tunnel_networks)]
         pool = [TUNNEL_POOL, *(address.network for address in self._options.addresses)]
-        tunnels = tuple(network for network in pool if not overlaps(network, self._used))
+        tunnels = network.tunnel_networks + tuple(each for each in pool if not overlaps(each, outside))
         patience = CARRYING_PATIENCE if self._side is Side.JOIN else PAC_TIMEOUT
         config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
@@ -177,7 +188,7 @@ class AdhocTunnel:
         self, introduction: Introduction, tun: TunDevice, driver: Driver, nursery: trio.Nursery
     ) -> Outcome:
         """Do everything from gathering to the end of the tunnel."""
-        with trio.move_on_after(math.inf if self._options.timeout is None else self._options.timeout) as patience:
+        with self._patience() as patience:
             offer, answer = await introduction.introduce()
             agreement = await self._configure(tun, offer, answer)
             self._meet(agreement, offer, answer)
@@ -186,11 +197,28 @@ class AdhocTunnel:
             if self._side is Side.JOIN:
                 await introduction.send(answer)
                 nursery.start_soon(introduction.keep_current, answer)
+            nursery.start_soon(self._ask_after_the_other_side)
             await self._await_connection()
-        if patience.cancelled_caught:
-            self._notices.tell(f"Not connected after {self._options.timeout:g} s.", "Give it more with --timeout.")
+        while not patience.cancelled_caught and not self._narrator.ended.is_set():
+            await _first(self._narrator.lost, self._narrator.ended)
+            with self._patience() as patience:
+                await self._await_connection()
+            self._notices.withdraw(NO_CONNECTION)
+        return self._outcome(is_out_of_patience=patience.cancelled_caught)
+
+    def _patience(self) -> trio.CancelScope:
+        """Limit the time without a connection to what the person asked for."""
+        limit = self._options.timeout
+        return trio.CancelScope() if limit is None else trio.move_on_after(limit)
+
+    def _outcome(self, *, is_out_of_patience: bool) -> Outcome:
+        """Tell how it ended, and the person why."""
+        if is_out_of_patience:
+            again = " again" if self._narrator.has_met else ""
+            self._notices.tell(
+                f"Not connected{again} after {self._options.timeout:g} s.", "Give it more with --timeout."
+            )
             return Outcome.TIMED_OUT
-        await self._narrator.ended.wait()
         if self._narrator.reason is FailureReason.PEER_CLOSED:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
@@ -247,7 +275,8 @@ class AdhocTunnel:
         async with trio.open_nursery() as nursery:
             for event in (self._narrator.connected, self._narrator.ended):
                 nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-            nursery.start_soon(self._ask_after_the_other_side)
+            if self._narrator.has_met:
+                nursery.start_soon(self._remind_of_the_loss)
             shown = None
             while True:
                 progress = ProgressEvent(*self._peer.agent.checks, heard=self._narrator.began_at is not None)
@@ -255,6 +284,15 @@ class AdhocTunnel:
                     shown = progress
                     self._notices.emit(progress)
                 await trio.sleep(PROGRESS_INTERVAL)
+
+    async def _remind_of_the_loss(self) -> None:
+        """Say what a person can do when the path doesn't come back by itself soon."""
+        await trio.sleep(LOSS_REMINDER_AFTER)
+        self._notices.warn(
+            NO_CONNECTION,
+            f"Without connection for {LOSS_REMINDER_AFTER:g} s; it goes on trying.",
+            "Check the network on both sides. If the other side is gone for good, press Ctrl-C and start anew on both.",
+        )
 
     async def _ask_after_the_other_side(self) -> None:
         """Remind the person that somebody has to take the answer, when that seems forgotten."""
@@ -293,6 +331,13 @@ class AdhocTunnel:
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
+
+
+async def _first(*events: trio.Event) -> None:
+    """Wait for the first of several events."""
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
 
 
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -119,6 +119,31 @@ class ProgressEvent(Event, frozen=True, tag="progress"):
     heard: bool = True
 
 
+class AddressPlace(msgspec.Struct, frozen=True):
+    """An address of this machine and where it has it."""
+
+    interface: str
+    address: str
+
+
+class NetworkEvent(Event, frozen=True, tag="network"):
+    """This machine's network changed: addresses that datagrams leave from were gained, lost, or away for a moment.
+
+    `default_routes` says which ways lead everywhere now, the preferred first: an interface, and its gateway if any.
+    """
+
+    gained: list[AddressPlace]
+    lost: list[AddressPlace]
+    interrupted: list[AddressPlace]
+    default_routes: list[str]
+
+
+class ResumedEvent(Event, frozen=True, tag="resumed"):
+    """This machine slept, or this process was stopped, for so long."""
+
+    seconds: float
+
+
 class ClosedEvent(Event, frozen=True, tag="closed"):
     """The tunnel is gone; it carried so many bytes of IP packets."""
 

@@ -75,13 +75,15 @@ class Introduction:
     async def send(self, description: Description) -> None:
         """Give the other side our description. Raises RendezvousError."""
         await self._rendezvous.send(encode_description(description))
-        self._narrator.described = True
+        self._narrator.is_described = True
 
     async def keep_current(self, old: Description) -> None:
         """Send a new description whenever a changed public address has made the last one out of date."""
         while True:
             await self._narrator.changed.wait()
             self._narrator.changed = trio.Event()
+            with trio.move_on_after(GATHERING_PATIENCE):
+                await self._narrator.gathered.wait()
             await self.send(self._describe(old.kind, old.session_id))
 
     async def _share(self) -> tuple[Description, Description]:

@@ -22,15 +22,18 @@ from p2ptun.node.event import (
 )
 from p2ptun.node.path import Path
 
+NEW_LINE = "The line below replaces the one above; the old one works where the other addresses do."
+
 
 class Narrator:
     """Listens to the node of one ad hoc tunnel.
 
     Attributes:
         gathered: Set when every server has answered or was given up.
-        connected: Set at the first session.
+        connected: Set while there is a session over a path; `lost` is set while there is none any more.
+        has_met: Whether there has been one.
         ended: Set when the peer failed; `reason` says why.
-        described: Whether the other side has been sent a description, which a changed address makes out of date.
+        is_described: Whether the other side has been sent a description, which a changed address makes out of date.
         changed: Set when that happened; whoever acts on it puts a new one in its place.
         began_at: When both sides knew each other, monotonic seconds; the side that sends its description last learns
             that from the first message.
@@ -39,14 +42,17 @@ class Narrator:
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self.gathered = trio.Event()
         self.connected = trio.Event()
+        self.lost = trio.Event()
+        self.has_met = False
         self.ended = trio.Event()
         self.changed = trio.Event()
         self.reason: FailureReason | None = None
-        self.described = False
+        self.is_described = False
         self.began_at: float | None = None
         self.mtu = 0
         self._emit = emit
         self._path: Path | None = None
+        self._told: Path | None = None
 
     def handle(self, event: NodeEvent) -> None:
         """Take an event of the node."""
@@ -59,37 +65,60 @@ class Narrator:
                 self.gathered.set()
             case PathSelected(path):
                 self._follow(event.peer, path)
-            case PeerHeard() if self.described and self.began_at is None:
+            case PeerHeard() if self.is_described and self.began_at is None:
                 self.began_at = trio.current_time()
             case PeerStateChanged(state, reason):
                 self._change_state(event.peer, state, reason)
             case PeerHeard() | PeerRekeyed():
                 pass  # status tells the age of the keys
 
+    def outdate(self) -> None:
+        """Know that the description which the other side is being sent has addresses that are gone, and lacks others.
+
+        Whoever sends the next one waits for it to be `gathered`.
+        """
+        self._emit(ErrorEvent("This side's addresses have changed.", NEW_LINE))
+        self.gathered = trio.Event()
+        self.changed.set()
+
     def _tell_local(self, candidate: Candidate, replaced: Candidate | None) -> None:
         self._emit(candidate_event("local", candidate))
-        if replaced is not None and self.described and not self.connected.is_set():
-            self._emit(
-                ErrorEvent(
-                    f"This side's public address changed from {replaced.endpoint} to {candidate.endpoint}.",
-                    "The line below replaces the one above; the old one works where the other addresses do.",
-                )
-            )
+        if replaced is not None and self.is_described and not self.has_met:
+            change = f"This side's public address changed from {replaced.endpoint} to {candidate.endpoint}."
+            self._emit(ErrorEvent(change, NEW_LINE))
             self.changed.set()
 
     def _follow(self, peer: str, path: Path) -> None:
-        """Tell a path once there is a session over it; a second announcement of the same one is no news."""
-        is_news = self._path is None or str(path) != str(self._path)
+        """Tell a path once there is a session over it."""
         self._path = path
-        if is_news and self.connected.is_set():
-            self._emit(path_event(peer, path, self.mtu, None))
+        if self.connected.is_set():
+            self._tell_path(peer, path, None)
+
+    def _tell_path(self, peer: str, path: Path, setup: float | None) -> None:
+        """Tell where traffic goes; a second announcement of the same path is no news."""
+        if self._told is None or str(path) != str(self._told):
+            self._told = path
+            self._emit(path_event(peer, path, self.mtu, setup))
 
     def _change_state(self, peer: str, state: PeerState, reason: FailureReason | None) -> None:
         self._emit(PeerEvent(peer, state.value, reason.value if reason else None))
         if state is PeerState.FAILED:
             self.reason = reason
             self.ended.set()
-        elif state is not PeerState.CONNECTING and not self.connected.is_set() and self._path is not None:
-            self.connected.set()
-            now = trio.current_time()
-            self._emit(path_event(peer, self._path, self.mtu, now - (self.began_at or now)))
+        elif state is PeerState.CONNECTING:
+            self._lose()
+        elif not self.connected.is_set() and self._path is not None:
+            self._connect(peer, self._path)
+
+    def _connect(self, peer: str, path: Path) -> None:
+        now = trio.current_time()
+        setup = None if self.has_met else now - (self.began_at or now)
+        self.has_met = True
+        self.lost = trio.Event()
+        self.connected.set()
+        self._tell_path(peer, path, setup)
+
+    def _lose(self) -> None:
+        if self.connected.is_set():
+            self.connected = trio.Event()
+            self.lost.set()

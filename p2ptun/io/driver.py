@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 import trio
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.errors import LocalProtocolError
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.udp import UdpSocket
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Flight
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, SendError, Transmit
 
 
 class Driver:
     """Runs one node over one TUN device and its UDP sockets.
 
-    Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards.
+    Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards. Sockets
+    come and go while it runs; their owner closes them after `remove_socket`.
     `handle_event` is called for every event of the node, in order, in the task that caused it; it must not block.
     """
 
@@ -33,6 +36,8 @@ class Driver:
         self._tun = tun
         self._handle_event = handle_event
         self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._nursery: trio.Nursery | None = None
+        self._past_drops: Counter[str] = Counter()
         self._timer = trio.CancelScope()
         self._datagrams = Batch(BATCH_SIZE)
         self._sources: list[Endpoint] = []
@@ -46,19 +51,42 @@ class Driver:
     def drops(self) -> Counter[str]:
         """What the kernel didn't take or give, and what belongs to no peer, by reason."""
         counted = Counter({reason.value: count for reason, count in self.node.drops.items()})
+        counted.update(self._past_drops)
         for socket in self._sockets.values():
-            counted.update({f"send: {error.value}": count for error, count in socket.send_errors.items()})
-            counted.update({f"receive: {name}": count for name, count in socket.receive_errors.items()})
+            counted.update(_drops_of(socket))
         counted.update({f"interface: {name}": count for name, count in self._tun.write_errors.items()})
         return counted
 
     def start(self, nursery: trio.Nursery, sockets: list[UdpSocket]) -> None:
         """Start the tasks of the loop in `nursery`; they end with it."""
+        self._nursery = nursery
         for socket in sockets:
-            self._sockets[socket.local] = socket
-            self.node.add_local_address(socket.local, trio.current_time())
-            nursery.start_soon(self._read_udp, socket)
+            self.add_socket(socket)
         nursery.start_soon(self._run_timer)
+
+    def add_socket(self, socket: UdpSocket) -> None:
+        """Use one more socket, which no other is bound like.
+
+        Raises:
+            LocalProtocolError: Before `start`, or when there is one with this base.
+        """
+        if self._nursery is None or socket.local in self._sockets:
+            raise LocalProtocolError(f"the socket on {socket.local} comes too early, or twice")
+        self._sockets[socket.local] = socket
+        self._nursery.start_soon(self._read_udp, socket)
+        self.node.add_local_address(socket.local, trio.current_time())
+        self.flush()
+
+    def remove_socket(self, base: Endpoint) -> None:
+        """Use the socket bound to `base` no longer; what still wants to leave from there is told that it is gone.
+
+        Raises:
+            LocalProtocolError: If there is none.
+        """
+        if base not in self._sockets:
+            raise LocalProtocolError(f"there is no socket on {base}")
+        self._past_drops.update(_drops_of(self._sockets.pop(base)))
+        self.node.remove_local_address(base, trio.current_time())
         self.flush()
 
     async def carry(self) -> NoReturn:
@@ -81,13 +109,23 @@ class Driver:
         self._timer.deadline = self._deadline()
 
     def _send(self, transmit: Transmit) -> None:
-        error = self._sockets[transmit.source].send(transmit.payload, transmit.destination)
+        socket = self._sockets.get(transmit.source)
+        if socket is None:
+            self._report_gone(transmit.source, transmit.destination)
+            return
+        error = socket.send(transmit.payload, transmit.destination)
         if error is not None:
             self.node.record_send_error(transmit.source, transmit.destination, error, trio.current_time())
 
-    async def _read_udp(self, socket: UdpSocket) -> NoReturn:
+    async def _read_udp(self, socket: UdpSocket) -> None:
+        """Read until the socket is closed or no longer ours."""
         while True:
-            await socket.wait_readable()
+            try:
+                await socket.wait_readable()
+            except trio.ClosedResourceError:
+                return
+            if self._sockets.get(socket.local) is not socket:
+                return
             self._datagrams.clear()
             self._sources.clear()
             socket.receive_batch(self._datagrams, self._sources)
@@ -98,9 +136,17 @@ class Driver:
 
     async def _send_flight(self, flight: Flight) -> None:
         """Send a batch; while the socket is full wait for it, and so leave the TUN device unread: back-pressure."""
-        socket = self._sockets[flight.source]
-        while not socket.send_batch(flight.datagrams, flight.destination):
-            await socket.wait_writable()
+        while (socket := self._sockets.get(flight.source)) is not None:
+            if socket.send_batch(flight.datagrams, flight.destination):
+                return
+            with suppress(trio.ClosedResourceError):
+                await socket.wait_writable()
+        self._report_gone(flight.source, flight.destination)
+
+    def _report_gone(self, source: Endpoint, destination: Endpoint) -> None:
+        """Tell the node that a socket isn't there any more; what should have left from there is lost and counted."""
+        self._past_drops[f"send: {SendError.SOURCE_GONE.value}"] += 1
+        self.node.record_send_error(source, destination, SendError.SOURCE_GONE, trio.current_time())
 
     async def _run_timer(self) -> NoReturn:
         while True:
@@ -112,3 +158,9 @@ class Driver:
     def _deadline(self) -> float:
         at = self.node.next_timeout()
         return float("inf") if at is None else at
+
+
+def _drops_of(socket: UdpSocket) -> Counter[str]:
+    counted = Counter({f"send: {error.value}": count for error, count in socket.send_errors.items()})
+    counted.update({f"receive: {name}": count for name, count in socket.receive_errors.items()})
+    return counted

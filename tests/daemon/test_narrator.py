@@ -89,7 +89,7 @@ async def test_the_clock_of_the_joining_side_starts_when_it_is_heard(autojump_cl
     listener = Listener()
     listener.hear(PeerHeard())
     assert listener.narrator.began_at is None, "nobody has our description yet"
-    listener.narrator.described = True
+    listener.narrator.is_described = True
     await trio.sleep(100)
     listener.hear(PeerHeard())
     await trio.sleep(0.5)
@@ -112,7 +112,7 @@ async def test_a_changed_address_makes_a_description_out_of_date_until_connected
     listener = Listener()
     change = LocalCandidateFound(LOCAL, replaced=REMOTE)
     assert len(listener.hear(change)) == 1, "nobody has the old one"
-    listener.narrator.described = True
+    listener.narrator.is_described = True
     candidate, note = listener.hear(change)
     assert isinstance(candidate, CandidateEvent)
     assert isinstance(note, ErrorEvent)

@@ -1,68 +1,172 @@
-"""One socket per candidate address; an address that can't be bound costs itself only."""
+"""One socket per candidate address, in step with the machine; an address that can't be bound costs itself only."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 import trio
 
 from p2ptun.errors import DeviceError
-from p2ptun.io import netlink
-from p2ptun.io.address import LocalAddress
-from p2ptun.io.underlay import open_sockets
-from p2ptun.types import Endpoint
+from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
+from p2ptun.io.network import Network
+from p2ptun.io.udp import UdpSocket
+from p2ptun.io.underlay import Underlay
+from p2ptun.types import Endpoint, SendError
 
 pytestmark = pytest.mark.trio
 
-
-def local(address: str, interface: str = "lo", kind: str = "") -> LocalAddress:
-    return LocalAddress(Endpoint.of(address, 0).address, 8, interface, 1, kind, True)
-
-
-def let_machine_have(monkeypatch: pytest.MonkeyPatch, *addresses: LocalAddress) -> None:
-    monkeypatch.setattr(netlink, "candidate_addresses", lambda: list(addresses))
-
-
 NOT_OURS = "192.0.2.77"  # TEST-NET-1, RFC 5737
+LOOPBACK = {1: False}
 
 
-async def test_each_address_gets_a_socket_that_the_stack_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_machine_have(monkeypatch, local("127.0.0.1"), local("127.0.0.2"), local("127.0.0.3", kind="dummy"))
-    with ExitStack() as stack:
-        sockets = await open_sockets(stack)
-        assert [str(each.local.address) for each in sockets] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-        assert len({each.local.port for each in sockets} - {0}) >= 1
+def local(address: str, interface: str = "lo", kind: str = "", index: int = 1) -> LocalAddress:
+    return LocalAddress(ip_address(address), 8, interface, index, kind, True)
+
+
+def network(*candidates: LocalAddress, leaving: tuple[LocalAddress, ...] = (), **fields: object) -> Network:
+    known = Network(candidates, candidates + leaving, links=LOOPBACK)
+    return replace(known, **fields)  # type: ignore[arg-type]
+
+
+class User:
+    """Who is told about sockets, and what was said."""
+
+    def __init__(self, underlay: Underlay) -> None:
+        self.sockets = {socket.local: socket for socket in underlay.sockets}
+        self.said: list[str] = []
+
+    def add_socket(self, socket: UdpSocket) -> None:
+        assert socket.local not in self.sockets
+        self.sockets[socket.local] = socket
+        self.said.append(f"+{socket.local.address}")
+
+    def remove_socket(self, base: Endpoint) -> None:
+        self.sockets.pop(base)
+        self.said.append(f"-{base.address}")
+
+
+def addresses(underlay: Underlay) -> list[str]:
+    return [str(socket.local.address) for socket in underlay.sockets]
+
+
+async def is_closed(socket: UdpSocket) -> bool:
+    try:
+        with trio.move_on_after(0.01):
+            await socket.wait_readable()
+    except trio.ClosedResourceError:
+        return True
+    return False
+
+
+async def test_each_address_gets_a_socket_that_is_closed_at_the_end() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1"), local("127.0.0.2"), local("127.0.0.3", kind="dummy")))
+        sockets = underlay.sockets
+        assert addresses(underlay) == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        assert 0 not in {each.local.port for each in sockets}
         assert sockets[0].send(b"x", sockets[1].local) is None
-    with pytest.raises(trio.ClosedResourceError):
-        await sockets[0].wait_readable()
+        assert not sockets[2].is_confined
+    assert [await is_closed(socket) for socket in sockets] == [True] * 3
 
 
-async def test_a_port_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_machine_have(monkeypatch, local("127.0.0.1"))
-    with ExitStack() as stack:
-        [free] = await open_sockets(stack)
-        port = free.local.port
-    with ExitStack() as stack:
-        [socket] = await open_sockets(stack, port)
-        assert socket.local.port == port
+async def test_a_port_can_be_asked_for() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        port = underlay.sockets[0].local.port
+    with Underlay(port) as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        assert underlay.sockets[0].local.port == port
 
 
-async def test_an_address_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_machine_have(monkeypatch, local(NOT_OURS), local("127.0.0.1"))
-    with ExitStack() as stack:
-        assert [str(each.local.address) for each in await open_sockets(stack)] == ["127.0.0.1"]
+async def test_an_address_that_is_gone_is_passed_over() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local(NOT_OURS), local("127.0.0.1")))
+        assert addresses(underlay) == ["127.0.0.1"]
+        user = User(underlay)
+        await underlay.follow(network(local(NOT_OURS), local("127.0.0.1"), local("127.0.0.2")), user)
+        assert user.said == ["+127.0.0.2"]
 
 
-async def test_when_none_can_be_bound_the_kernels_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_machine_have(monkeypatch, local(NOT_OURS))
-    with ExitStack() as stack, pytest.raises(DeviceError, match=NOT_OURS) as caught:
-        await open_sockets(stack)
+async def test_when_none_can_be_bound_the_kernels_reason_is_told() -> None:
+    with Underlay() as underlay, pytest.raises(DeviceError, match=NOT_OURS) as caught:
+        await underlay.open(network(local(NOT_OURS)))
     assert caught.value.remedy
 
 
-async def test_a_machine_without_addresses_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    let_machine_have(monkeypatch)
-    with ExitStack() as stack, pytest.raises(DeviceError, match="no network address") as caught:
-        await open_sockets(stack)
+async def test_a_machine_without_addresses_is_told_so() -> None:
+    with Underlay() as underlay, pytest.raises(DeviceError, match="no network address") as caught:
+        await underlay.open(network())
     assert "ip -br address" in caught.value.remedy
+
+
+async def test_a_new_address_takes_over_the_port_of_the_one_that_goes() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1"), local("::1")))
+        user, before = User(underlay), underlay.sockets
+        await underlay.follow(network(local("127.0.0.2"), local("::1")), user)
+        assert user.said == ["+127.0.0.2", "-127.0.0.1"], "what is new is there before what is old goes"
+        assert addresses(underlay) == ["::1", "127.0.0.2"]
+        assert underlay.sockets[0] is before[1]
+        assert underlay.sockets[1].local.port == before[0].local.port
+        assert user.sockets.keys() == {socket.local for socket in underlay.sockets}
+        assert [await is_closed(socket) for socket in before] == [True, False]
+
+
+async def test_a_new_address_beside_others_gets_their_port_where_it_is_free() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        user, port = User(underlay), underlay.sockets[0].local.port
+        with await UdpSocket.bind(Endpoint.of("127.0.0.3", port)):
+            await underlay.follow(network(*(local(f"127.0.0.{number}") for number in (1, 2, 3))), user)
+        assert [socket.local.port == port for socket in underlay.sockets] == [True, True, False]
+
+
+async def test_an_address_that_moves_to_another_interface_gets_a_new_socket_with_the_same_port() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1"), local("127.0.0.2")))
+        user, before = User(underlay), underlay.sockets
+        await underlay.follow(network(local("127.0.0.1", index=7), local("127.0.0.2")), user)
+        assert user.said == ["-127.0.0.1", "+127.0.0.1"], "no two with one base"
+        assert [socket.local for socket in underlay.sockets] == [before[1].local, before[0].local]
+        assert underlay.sockets[1] is not before[0]
+        assert await is_closed(before[0])
+
+
+async def test_an_address_on_its_way_out_keeps_its_socket_until_it_is_gone() -> None:
+    old, new = local("127.0.0.1"), local("127.0.0.2")
+    with Underlay() as underlay:
+        await underlay.open(network(old))
+        user = User(underlay)
+        await underlay.follow(network(new, leaving=(old,)), user)
+        assert (user.said, addresses(underlay)) == (["+127.0.0.2"], ["127.0.0.1", "127.0.0.2"])
+        await underlay.follow(network(new), user)
+        assert (user.said[1:], addresses(underlay)) == (["-127.0.0.1"], ["127.0.0.2"])
+        await underlay.follow(network(), user)
+        assert (user.said[2:], addresses(underlay)) == (["-127.0.0.2"], []), "none is left, and that is no error"
+        await underlay.follow(network(old), user)
+        assert addresses(underlay) == ["127.0.0.1"]
+
+
+async def test_too_many_on_their_way_out_go_the_oldest_first() -> None:
+    every = [local(f"127.0.0.{number}") for number in range(1, MAX_CANDIDATE_ADDRESSES + 1)]
+    with Underlay() as underlay:
+        await underlay.open(network(*every))
+        user = User(underlay)
+        await underlay.follow(network(local("127.0.1.1"), local("127.0.1.2"), leaving=tuple(every)), user)
+        assert user.said[2:] == ["-127.0.0.1", "-127.0.0.2"]
+        assert len(underlay.sockets) == MAX_CANDIDATE_ADDRESSES
+
+
+async def test_a_route_that_turns_into_a_tunnel_is_noticed_with_the_next_change() -> None:
+    holder = local("127.0.0.1", kind="dummy")
+    with Underlay() as underlay:
+        await underlay.open(network(holder))
+        [socket] = underlay.sockets
+        destination = Endpoint.of("127.0.0.9", 9)
+        assert socket.send(b"x", destination) is None
+        underlay.learn(network(holder, links={1: True}))
+        assert socket.send(b"x", destination) is SendError.THROUGH_TUNNEL
+        await underlay.follow(network(holder), User(underlay))
+        assert socket.send(b"x", destination) is None

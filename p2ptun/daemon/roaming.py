@@ -1,0 +1,86 @@
+"""Follows the machine from network to network, and through sleep."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import trio
+
+from p2ptun.daemon.event import AddressPlace, Event, NetworkEvent, ResumedEvent
+from p2ptun.daemon.narrator import Narrator
+from p2ptun.daemon.notice import Notices
+from p2ptun.ice.event import RestartReason
+from p2ptun.io.address import LocalAddress
+from p2ptun.io.driver import Driver
+from p2ptun.io.monitor import Change, Monitor, NetworkChanged, Resumed
+from p2ptun.io.network import Network
+from p2ptun.io.underlay import Underlay
+
+NO_NETWORK = "no-network"
+"""The notice that stands while there is no address to send from."""
+
+
+class Roaming:
+    """Keeps the sockets in step with the machine, and lets the node look for a path when an old one may be gone.
+
+    Before the two sides have met there is nothing to restart: the other side knows this one by its description, and a
+    new one is printed when the addresses in it are out of date.
+    """
+
+    def __init__(
+        self, network: Network, underlay: Underlay, driver: Driver, narrator: Narrator, notices: Notices
+    ) -> None:
+        self._underlay = underlay
+        self._driver = driver
+        self._narrator = narrator
+        self._notices = notices
+        self._monitor = Monitor(network, self.handle)
+
+    async def run(self) -> NoReturn:
+        """Watch until cancelled."""
+        await self._monitor.run()
+
+    async def handle(self, change: Change) -> None:
+        """Act on one change."""
+        match change:
+            case NetworkChanged():
+                await self._follow(change)
+            case Resumed(seconds):
+                self._notices.emit(ResumedEvent(round(seconds, 3)))
+                self._restart(RestartReason.RESUMED)
+            case _:
+                self._underlay.learn(change.network)
+
+    async def _follow(self, change: NetworkChanged) -> None:
+        self._notices.emit(network_event(change))
+        if change.gained and self._narrator.is_described and not self._narrator.has_met:
+            self._narrator.outdate()
+        await self._underlay.follow(change.network, self._driver)
+        if self._underlay.sockets:
+            self._notices.withdraw(NO_NETWORK)
+            self._restart(RestartReason.NETWORK_CHANGED)
+        else:
+            self._notices.warn(
+                NO_NETWORK,
+                "This machine has no network address any more.",
+                "Connect it to a network; the tunnel goes on there by itself.",
+            )
+
+    def _restart(self, reason: RestartReason) -> None:
+        if self._narrator.has_met:
+            self._driver.node.restart(reason, trio.current_time())
+            self._driver.flush()
+
+
+def network_event(change: NetworkChanged) -> Event:
+    """Describe a change for people and programs."""
+    return NetworkEvent(
+        gained=_places(change.gained),
+        lost=_places(change.lost),
+        interrupted=_places(change.interrupted),
+        default_routes=[str(route) for route in change.network.default_routes],
+    )
+
+
+def _places(addresses: tuple[LocalAddress, ...]) -> list[AddressPlace]:
+    return [AddressPlace(each.interface, str(each.address).partition("%")[0]) for each in addresses]
