@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from p2ptun.ice import event as ice
 from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.named import NamedCandidate, ToldCandidate
 from p2ptun.node.path import Path
 
 
@@ -22,7 +23,7 @@ class PeerState(Enum):
 
 
 class FailureReason(Enum):
-    """Why a peer failed, in words that users read."""
+    """Why a peer failed, or why it is connecting again, in words that users read."""
 
     NO_PATH = "no pair of addresses works between the two sides"
     CONSENT_EXPIRED = "the path is dead: nothing came back for 30 s"
@@ -54,15 +55,36 @@ class LocalCandidateFound:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalCandidateRemoved:
+    """A local candidate is gone with its socket."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
 class GatheringCompleted:
     """Every server has answered or was given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteCandidateFound:
-    """The other side told a candidate, or its checks revealed one."""
+    """The other side told a candidate that we may use."""
 
     candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCandidateRemoved:
+    """The other side no longer has a candidate."""
+
+    candidate: ToldCandidate
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteNameFound:
+    """The other side told a candidate by name: find its address and tell it to `Peer.resolve`."""
+
+    candidate: NamedCandidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +94,7 @@ class PeerHeard:
 
 @dataclass(frozen=True, slots=True)
 class PeerStateChanged:
-    """The peer is in another state; `reason` says why it failed."""
+    """The peer is in another state; `reason` says why it failed, or is connecting again."""
 
     state: PeerState
     reason: FailureReason | None = None
@@ -86,17 +108,37 @@ class PathSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class StandbySelected:
+    """Another path, or none, stands ready to take over when the selected one goes silent."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRestarted:
+    """Both sides look for a path anew (RFC 8445 9), while the old one carries traffic as long as it works."""
+
+    generation: int
+    reason: ice.RestartReason
+
+
+@dataclass(frozen=True, slots=True)
 class PeerRekeyed:
     """The session has new keys."""
 
 
 PeerEvent: TypeAlias = (
     LocalCandidateFound
+    | LocalCandidateRemoved
     | GatheringCompleted
     | RemoteCandidateFound
+    | RemoteCandidateRemoved
+    | RemoteNameFound
     | PeerHeard
     | PeerStateChanged
     | PathSelected
+    | StandbySelected
+    | PeerRestarted
     | PeerRekeyed
 )
 

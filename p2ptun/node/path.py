@@ -36,5 +36,9 @@ class Path:
         relayed = CandidateType.RELAYED in (self.local.type, self.remote.type)
         return PathKind.RELAY if relayed else PathKind.DIRECT
 
+    def is_same_way(self, other: Path) -> bool:
+        """Tell whether datagrams take the same way on both, whatever else is known of them."""
+        return (self.base, self.destination) == (other.base, other.destination)
+
     def __str__(self) -> str:
         return f"{self.kind.value} {self.destination} ({self.local.type.value}/{self.remote.type.value})"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
+from typing import TypeAlias
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.deadlines import Deadlines
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
-from p2ptun.ice.credential import Credentials
-from p2ptun.ice.role import Role
+from p2ptun.ice.named import NamedCandidate
 from p2ptun.node.drop import DropReason, labelled
 from p2ptun.node.event import (
     REASONS,
@@ -20,36 +19,28 @@ from p2ptun.node.event import (
     FailureReason,
     GatheringCompleted,
     LocalCandidateFound,
+    LocalCandidateRemoved,
     PathSelected,
     PeerEvent,
     PeerHeard,
     PeerRekeyed,
+    PeerRestarted,
     PeerState,
-    PeerStateChanged,
-    RemoteCandidateFound,
+    StandbySelected,
 )
+from p2ptun.node.keying import Keying
 from p2ptun.node.link import Link
+from p2ptun.node.negotiation import Negotiation
+from p2ptun.node.outbox import Outbox
+from p2ptun.node.parameters import IceParameters
 from p2ptun.node.path import Path
-from p2ptun.node.trickle import Trickle, read_candidates
-from p2ptun.tunnel.control import Candidates, CloseReason
-from p2ptun.tunnel.event import ControlReceived, PeerClosed, SessionEstablished, SessionFailed, SessionRekeyed
-from p2ptun.types import Endpoint, SendError, Transmit
+from p2ptun.node.standing import Standing
+from p2ptun.tunnel import event as tunnel
+from p2ptun.tunnel.control import CloseReason
+from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
 
-RESPONDER_PATIENCE = 1.0
-"""The controlling side initiates; when nothing came for so long, the other side does (both may, see `Session`)."""
-
-HANDSHAKE_TIMEOUT = 20.0
-"""A path but no session after so long, which is three tries: the keys don't fit, and no further try will help."""
-
-MAX_HELD = 4
-"""Handshake and control datagrams kept while there is no path: an initiation, an answer, a keepalive, a goodbye."""
-
-
-class Timer(Enum):
-    """What a peer itself waits for."""
-
-    INITIATE = auto()
-    HANDSHAKE = auto()
+Remote: TypeAlias = IceParameters
+"""What ICE has to know of the other side before there is a tunnel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +52,14 @@ class Flight:
     destination: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """What ICE has to know of the other side."""
-
-    credentials: Credentials
-    candidates: tuple[Candidate, ...]
-
-
 class Peer:
     """A machine made of two: an ICE agent and, once the other side's description is known, a link.
 
-    `connect` gives it the description. From then on the first valid pair carries the handshake and then data. Local
-    candidates that the description sent to the other side didn't have (`describe` marks them) travel through the
-    tunnel itself as soon as there is one.
+    `connect` gives it the description. From then on the first valid pair carries the handshake and then data. What the
+    agent finds later, and its restarts, are told through the tunnel itself as soon as there is one.
+
+    A path that is lost doesn't end the peer: it is connecting again, packets wait as at the beginning, and the keys
+    live on as long as they may.
     """
 
     def __init__(self, name: str, agent: Agent) -> None:
@@ -82,24 +67,37 @@ class Peer:
         self.agent = agent
         self.link: Link | None = None
         self.path: Path | None = None
-        self.state = PeerState.CONNECTING
-        self.reason: FailureReason | None = None
-        self._is_heard = False
-        self._refused = 0
-        self._trickle = Trickle()
-        self._deadlines: Deadlines[Timer] = Deadlines()
-        self._held: deque[bytes] = deque(maxlen=MAX_HELD)
-        self._transmits: deque[Transmit] = deque()
-        self._events: deque[PeerEvent] = deque()
+        self.standby: Path | None = None
         self.touched: dict[str, None] = {}  # its owner's list of those who may have something to say
+        self._standing = Standing()
+        self._negotiation = Negotiation(agent)
+        self._keying = Keying()
+        self._outbox = Outbox()
+        self._refused = 0
+        self._events: deque[PeerEvent] = deque()
 
     # Getters
+
+    @property
+    def state(self) -> PeerState:
+        """Where the peer stands."""
+        return self._standing.state
+
+    @property
+    def reason(self) -> FailureReason | None:
+        """Why it failed, or is connecting again."""
+        return self._standing.reason
+
+    @property
+    def generation(self) -> int:
+        """How often ICE has restarted."""
+        return self.agent.generation
 
     @property
     def drops(self) -> Counter[str]:
         """What was thrown away, by layer and reason."""
         counted = labelled("ice", self.agent.drops)
-        counted += labelled("peer", Counter({DropReason.NOT_CONNECTED: self._refused}))
+        counted += labelled("peer", self._negotiation.drops + Counter({DropReason.NOT_CONNECTED: self._refused}))
         return counted if self.link is None else counted + self.link.drops
 
     @property
@@ -115,8 +113,12 @@ class Peer:
         self._drain(now)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
-        """Forget a socket that is gone, with the paths from it."""
+        """Forget a socket that is gone, with the paths from it; tell the other side that its candidates are gone."""
+        before = self.agent.local_candidates
         self.agent.remove_local_address(base, now)
+        after = self.agent.local_candidates
+        self._events.extend(LocalCandidateRemoved(each) for each in before if each not in after)
+        self._negotiation.update()
         self._drain(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
@@ -130,15 +132,24 @@ class Peer:
         self._drain(now)
 
     def describe(self) -> tuple[Candidate, ...]:
-        """Return the local candidates for a description, the best first; the other side counts as knowing them."""
-        return self._trickle.describe(self.agent.local_candidates)
+        """Return the local candidates for a description, the best first."""
+        return self._negotiation.describe()
 
-    def connect(self, link: Link, remote: Remote, now: float) -> None:
+    def connect(self, link: Link, remote: IceParameters, now: float) -> None:
         """Begin connectivity checks with the side that `remote` describes and `link` has the keys for."""
         self.link = link
-        self.agent.set_remote_credentials(remote.credentials, now)
-        for candidate in remote.candidates:
-            self._add_remote_candidate(candidate, now)
+        self._events.extend(self._negotiation.begin(remote, now))
+        self._drain(now)
+
+    def resolve(self, named: NamedCandidate, address: IPAddress, now: float) -> None:
+        """Take the address of a candidate that the other side told by name."""
+        self._events.extend(self._negotiation.resolve(named, address, now))
+        self._drain(now)
+
+    def restart(self, reason: ice.RestartReason, now: float) -> None:
+        """Look for a path anew, while the old one carries traffic as long as it works (RFC 8445 9)."""
+        self._keying.doubts_keys |= reason is ice.RestartReason.RESUMED
+        self.agent.restart(now, reason)
         self._drain(now)
 
     def end_of_candidates(self, now: float) -> None:
@@ -152,7 +163,7 @@ class Peer:
             self.link.close(CloseReason.SHUTDOWN, now)
         self._drain(now)
         self.agent.close(now)
-        self._deadlines.clear()
+        self._keying.rest()
         self._drain(now)
 
     # The hot path
@@ -177,6 +188,8 @@ class Peer:
         path = self.path
         if path is not None and source == path.destination and local == path.base:
             self.agent.record_authenticated(now)
+        else:
+            self.agent.vouch(local, source, now)
         self._drain(now)
 
     # Inputs
@@ -184,10 +197,10 @@ class Peer:
     def receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take a STUN message."""
         self.agent.receive_datagram(data, source, local, now)
-        if self.agent.is_checked and not self._is_heard:
-            self._is_heard = True
+        if self.agent.is_checked and not self._keying.is_heard:
+            self._keying.is_heard = True
             self._events.append(PeerHeard())
-            self._begin_handshake(now)
+            self._begin_keying(now)
         self._drain(now)
 
     def receive_handshake(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
@@ -206,21 +219,18 @@ class Peer:
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`."""
         self.agent.handle_timeout(now)
+        self._negotiation.handle_timeout(now)
         if self.link is not None:
             self.link.session.handle_timeout(now)
-        for timer in self._deadlines.pop_expired(now):
-            match timer:
-                case Timer.INITIATE:
-                    self._initiate(now)
-                case _:  # Timer.HANDSHAKE
-                    self._fail(FailureReason.HANDSHAKE_FAILED)
+        if self._keying.handle_timeout(now):
+            self._enter(PeerState.FAILED, FailureReason.HANDSHAKE_FAILED)
         self._drain(now)
 
     # Outputs
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
-        return self._transmits.popleft() if self._transmits else None
+        return self._outbox.take()
 
     def next_event(self) -> PeerEvent | None:
         """Return the next thing that happened."""
@@ -229,7 +239,7 @@ class Peer:
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is to be called."""
         session_at = None if self.link is None else self.link.session.next_timeout()
-        times = (self.agent.next_timeout(), self._deadlines.next(), session_at)
+        times = (self.agent.next_timeout(), session_at, self._negotiation.next_timeout(), self._keying.next_timeout())
         return min((at for at in times if at is not None), default=None)
 
     # Below: draining the two machines, and acting on what they say
@@ -241,7 +251,8 @@ class Peer:
     def _timers(self) -> list[tuple[float, str]]:
         named = [
             (self.agent.next_timeout(), f"ice {_words(self.agent.next_timer)}"),
-            (self._deadlines.next(), f"peer {_words(self._deadlines.next_timer())}"),
+            (self._keying.next_timeout(), f"peer {_words(self._keying.next_timer)}"),
+            (self._negotiation.next_timeout(), f"signalling {_words(self._negotiation.next_timer)}"),
         ]
         if self.link is not None:
             named.append((self.link.session.next_timeout(), f"tunnel {_words(self.link.session.next_timer)}"))
@@ -252,7 +263,7 @@ class Peer:
         while self._take_event(now) or self._release_waiting(now):
             pass  # what one machine says makes the other say more
         while (transmit := self.agent.next_transmit()) is not None:
-            self._transmits.append(transmit)
+            self._outbox.add(transmit)
         self._drain_session(now)
 
     def _take_event(self, now: float) -> bool:
@@ -271,11 +282,15 @@ class Peer:
         """
         if self.link is None:
             return
-        while (datagram := self.link.session.next_transmit()) is not None:
-            self._held.append(datagram)
-        if self.path is not None and self.agent.may_send(now):
-            self._transmits.extend(Transmit(each, self.path.base, self.path.destination) for each in self._held)
-            self._held.clear()
+        session, path = self.link.session, self.path
+        is_open = path is not None and self.agent.may_send(now)
+        if path is not None and is_open and session.sending is not None:
+            while (message := self._negotiation.take_message(path.rtt, now)) is not None:
+                session.send_control(message, now)
+        while (datagram := session.next_transmit()) is not None:
+            self._outbox.hold(datagram)
+        if path is not None and is_open:
+            self._outbox.release(path)
 
     def _release_waiting(self, now: float) -> bool:
         """Send what waited for keys, a path or consent; tell whether something went."""
@@ -285,115 +300,99 @@ class Peer:
         datagrams = link.seal_waiting(now)
         if datagrams is None:
             return False
-        self._transmits.extend(Transmit(bytes(each), path.base, path.destination) for each in datagrams)
+        self._outbox.add_batch(datagrams, path)
         self.agent.record_sent(now)
         return True
 
     def _wake(self, now: float) -> None:
         """Do what makes a waiting packet go: a check where consent is lacking, a handshake where keys are."""
-        if self.path is not None:
+        if self.path is not None and self.link is not None:
             self.agent.request_consent(now)
-            self._initiate(now)
+            self._keying.wake(self.link.session, now)
         self._drain(now)
 
     def _handle_agent_event(self, event: ice.Event, now: float) -> None:
+        self._negotiation.follow(event)
         match event:
             case ice.CandidateGathered(candidate):
                 self._events.append(LocalCandidateFound(candidate))
-                self._tell_candidates(now)
             case ice.CandidateChanged(old, new):
                 self._events.append(LocalCandidateFound(new, replaced=old))
-                self._tell_candidates(now)
             case ice.GatheringCompleted():
                 self._events.append(GatheringCompleted())
+            case ice.Restarted(credentials, reason):
+                self._events.append(PeerRestarted(credentials.generation, reason))
             case ice.PairSelected():
                 self._select(event, now)
+            case ice.StandbyChanged(standby):
+                self.standby = None if standby is None else _path(standby)
+                self._events.append(StandbySelected(self.standby))
             case ice.StateChanged(state, reason):
                 self._follow_agent(state, reason)
             case _:
-                pass  # RoleChanged: who initiates is decided when there is a path
+                pass  # RoleChanged: roles concern nobody else
 
     def _select(self, event: ice.PairSelected, now: float) -> None:
-        is_first = self.path is None
-        self.path = Path(event.base, event.destination, event.local, event.remote, event.rtt)
+        old, self.path = self.path, _path(event)
         self._events.append(PathSelected(self.path))
-        if is_first:
-            self._begin_handshake(now)
+        if old is None or not old.is_same_way(self.path) or self._keying.doubts_keys:
+            self._negotiation.hasten()
+            self._begin_keying(now)
 
     def _follow_agent(self, state: ice.AgentState, reason: ice.FailureReason | None) -> None:
-        if reason is not None:
-            self._fail(REASONS[reason])
+        if self.agent.selected is None:
+            self.path = None
+            self._keying.rest()
+        if state is ice.AgentState.FAILED:
+            self._enter(PeerState.FAILED, None if reason is None else REASONS[reason])
         elif state is not ice.AgentState.CLOSED:  # whoever closed it knows
-            self._enter(STATES[state])
+            self._enter(STATES[state], None if reason is None else REASONS[reason])
 
-    def _handle_session_event(self, event: object, now: float) -> None:
+    def _handle_session_event(self, event: tunnel.SessionEvent, now: float) -> None:
         match event:
-            case SessionEstablished():
-                self._deadlines.clear()
+            case tunnel.SessionEstablished():
+                self._keying.succeed()
                 self.agent.record_sent(now)  # a path that fell idle while people carried descriptions is in use now
                 self._enter(STATES[self.agent.state])
-                self._tell_candidates(now)
-            case SessionRekeyed():
+                self._negotiation.hasten()
+            case tunnel.SessionRekeyed():
                 self._events.append(PeerRekeyed())
-            case SessionFailed():
-                if not self._has_keys:
-                    self._fail(FailureReason.HANDSHAKE_FAILED)
-            case PeerClosed():
-                self._fail(FailureReason.PEER_CLOSED)
-            case ControlReceived(message):
-                self._add_told_candidates(message, now)
+                self._negotiation.hasten()
+            case tunnel.SessionFailed():
+                self._give_up_handshake(now)
+            case tunnel.PeerClosed():
+                self._enter(PeerState.FAILED, FailureReason.PEER_CLOSED)
+            case tunnel.ControlReceived(message):
+                self._events.extend(self._negotiation.receive(message, now))
             case _:
                 pass  # SessionExpired: the next packet makes new keys
 
-    def _begin_handshake(self, now: float) -> None:
-        """Shake hands, or wait for the other side to, once there is a path and the other side has checked us.
+    def _begin_keying(self, now: float) -> None:
+        if self.link is not None and self.path is not None:
+            self._keying.begin(self.link.session, self._outbox.holds_response, now)
 
-        Ours are answered before: while a person carries our description over, the other side has no key of ours.
-        """
-        if self.path is None or not self._is_heard or self._has_keys:
+    def _give_up_handshake(self, now: float) -> None:
+        """Fail when there never were keys. Else go on for as long as packets wait, and again with the next packet."""
+        if self._has_keys or self.link is None:
             return
-        self._deadlines.set(Timer.HANDSHAKE, now + HANDSHAKE_TIMEOUT)
-        if self.agent.role is Role.CONTROLLING:
-            self._initiate(now)
-        else:
-            self._deadlines.set(Timer.INITIATE, now + RESPONDER_PATIENCE)
+        state = PeerState.CONNECTING if self._keying.had_keys else PeerState.FAILED
+        self._enter(state, FailureReason.HANDSHAKE_FAILED)
+        if self._keying.had_keys and self.link.has_waiting:
+            self._keying.wake(self.link.session, now)
 
-    def _initiate(self, now: float) -> None:
-        if self.link is not None and self._is_heard and self.link.session.sending is None:
-            self.link.session.initiate(now)
-
-    def _tell_candidates(self, now: float) -> None:
-        """Send candidates that the other side hasn't been told through the tunnel."""
-        if self.link is None or self.link.session.sending is None:
-            return
-        for message in self._trickle.news(self.agent.local_candidates, self.agent.local_credentials.generation):
-            self.link.session.send_control(message, now)
-
-    def _add_told_candidates(self, message: Candidates, now: float) -> None:
-        for candidate in read_candidates(message):
-            self._add_remote_candidate(candidate, now)
-
-    def _add_remote_candidate(self, candidate: Candidate, now: float) -> None:
-        """Take in what the other side tells; what the agent knew or refused is no news, however often it is told."""
-        before = self.agent.remote_candidates
-        self.agent.add_remote_candidate(candidate, now)
-        if self.agent.remote_candidates != before:
-            self._events.append(RemoteCandidateFound(candidate))
-
-    def _enter(self, state: PeerState) -> None:
-        """Change the state; a path without keys is still connecting, and a failed peer stays failed."""
-        if not self._has_keys:
+    def _enter(self, state: PeerState, reason: FailureReason | None = None) -> None:
+        """Change the state; a path without keys is still connecting."""
+        if state is not PeerState.FAILED and not self._has_keys:
             state = PeerState.CONNECTING
-        if state is not self.state and self.state is not PeerState.FAILED:
-            self.state = state
-            self._events.append(PeerStateChanged(state))
+        change = self._standing.enter(state, reason)
+        if change is not None:
+            self._events.append(change)
+        if state is PeerState.FAILED:
+            self._keying.rest()
 
-    def _fail(self, reason: FailureReason) -> None:
-        if self.state is not PeerState.FAILED:
-            self.state = PeerState.FAILED
-            self.reason = reason
-            self._deadlines.clear()
-            self._events.append(PeerStateChanged(self.state, reason))
+
+def _path(event: ice.PairSelected) -> Path:
+    return Path(event.base, event.destination, event.local, event.remote, event.rtt)
 
 
 def _words(name: Enum | None) -> str:

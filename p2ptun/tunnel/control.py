@@ -15,9 +15,12 @@ import msgspec
 from p2ptun.errors import MalformedPacket
 from p2ptun.tunnel.msgpack import read_untrusted
 
-MAX_CANDIDATES = 32  # in one message: 32 of 40 bytes still fit one datagram
+MAX_CANDIDATES = 32  # in one description: as many as an agent takes in
 MAX_CANDIDATE_SIZE = 256
 MAX_CONTROL_SIZE = 1200  # a path of 1280 bytes, the least that IPv6 allows, carries it (RFC 8200 5)
+
+_ICE_TEXT = r"\A[A-Za-z0-9+/]+\Z"  # RFC 8839 5.4, as are the lengths below
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 
 class CloseReason(Enum):
@@ -43,15 +46,46 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag=1):
     reason: CloseReason = CloseReason.UNSPECIFIED
 
 
-class Candidates(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """ICE candidates trickled through the tunnel itself; each in the packed form of `signal`, opaque here."""
+class IceCredentials(msgspec.Struct, frozen=True, array_like=True):
+    """User name fragment and password of one ICE generation. The password stays out of the `repr`."""
 
-    generation: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+    generation: _Count
+    ufrag: Annotated[str, msgspec.Meta(min_length=4, max_length=256, pattern=_ICE_TEXT)]
+    password: Annotated[str, msgspec.Meta(min_length=22, max_length=256, pattern=_ICE_TEXT)]
+
+    def __repr__(self) -> str:
+        return f"IceCredentials(generation={self.generation}, ufrag={self.ufrag!r})"
+
+
+class IceDescription(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """All that ICE on the other side has to know of the sender, in its newest state; it replaces what came before.
+
+    Attributes:
+        revision: Counts up at each change.
+        acknowledged: The newest revision of the receiver's own description that the sender has taken in; 0 for none.
+        credentials: Those of the newest generation.
+        next_credentials: Those of the generation after it, with which either side may restart unannounced.
+        candidates: Each in the packed form of `signal`, opaque here.
+        end: Whether no more candidates come in this generation (RFC 8838 14).
+        options: Bit 0: follows renomination (draft-thatcher-ice-renomination). The others have no meaning yet.
+    """
+
+    revision: Annotated[int, msgspec.Meta(ge=1, lt=1 << 32)]
+    acknowledged: _Count
+    credentials: IceCredentials
+    next_credentials: IceCredentials | None
     candidates: Annotated[
         tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_CANDIDATE_SIZE)], ...],
         msgspec.Meta(max_length=MAX_CANDIDATES),
-    ] = ()
-    end: bool = False
+    ]
+    end: bool
+    options: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Says only which revision of the receiver's `IceDescription` the sender has taken in last."""
+
+    acknowledged: _Count
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -60,8 +94,8 @@ class Unknown(msgspec.Struct, frozen=True):
     type: int
 
 
-KnownMessage: TypeAlias = Keepalive | Close | Candidates
-ControlMessage: TypeAlias = Keepalive | Close | Candidates | Unknown
+KnownMessage: TypeAlias = Keepalive | Close | IceDescription | Acknowledgement
+ControlMessage: TypeAlias = Keepalive | Close | IceDescription | Acknowledgement | Unknown
 
 
 class _Typed(msgspec.Struct, array_like=True):
@@ -70,7 +104,7 @@ class _Typed(msgspec.Struct, array_like=True):
     type: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 
 
-_KNOWN_TYPES = frozenset((0, 1, 2))
+_KNOWN_TYPES = frozenset((0, 1, 2, 3))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(KnownMessage)
 _type_decoder = msgspec.msgpack.Decoder(_Typed)

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from p2ptun.aead.algorithm import Algorithm
-from p2ptun.tunnel.control import Candidates, CloseReason
+from p2ptun.tunnel.control import Acknowledgement, CloseReason, IceDescription
 
 
 class SessionFailure(Enum):
@@ -70,7 +70,7 @@ class PeerClosed:
 class ControlReceived:
     """A control message that isn't the session's own business."""
 
-    message: Candidates
+    message: IceDescription | Acknowledgement
 
 
 SessionEvent: TypeAlias = (

@@ -11,7 +11,7 @@ from p2ptun.tunnel.event import SessionFailure
 from p2ptun.tunnel.handshake import Birth, InitiatorHandshake
 from p2ptun.tunnel.index import SessionIndex
 from p2ptun.tunnel.keypair import Keypair
-from p2ptun.tunnel.timing import ATTEMPT_TIMEOUT, RETRY_INTERVAL, RETRY_JITTER
+from p2ptun.tunnel.timing import ATTEMPT_TIMEOUT, REPEAT_INTERVAL, RETRY_INTERVAL, RETRY_JITTER
 from p2ptun.tunnel.wire import CookieReply, Response
 from p2ptun.types import RandomBytes
 
@@ -36,7 +36,7 @@ class Initiator:
         self._claim_index = claim_index
         self._release_index = release_index
         self._handshake: InitiatorHandshake | None = None
-        self._began_at = 0.0
+        self._began_at = self._made_at = 0.0
         self._was_refused = False
         self.datagram = b""
 
@@ -63,6 +63,17 @@ class Initiator:
             return False
         self._make(binder, now)
         return True
+
+    def repeat(self, binder: bytes, now: float) -> bytes:
+        """Return the initiation that waits, to be sent over another path; a new one when it has waited long.
+
+        If a young one has arrived already, its answer is on its way, and the second copy is dropped as a replay. An
+        answer to an old one may be lost.
+        """
+        if now >= self._made_at + REPEAT_INTERVAL:
+            self.lapse()
+            self._make(binder, now)
+        return self.datagram
 
     def retry_at(self, now: float, chance: float) -> float:
         """Return when to call `retry` for an initiation sent `now`; `chance` in [0, 1) spreads it."""
@@ -97,5 +108,6 @@ class Initiator:
         return handshake.keypair(choice, birth)
 
     def _make(self, binder: bytes, now: float) -> None:
+        self._made_at = now
         self._handshake = InitiatorHandshake(self._config, self._claim_index(), binder, self._random_bytes)
         self.datagram = self._stamp.initiation(self._handshake.body, now)

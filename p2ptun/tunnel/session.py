@@ -13,9 +13,10 @@ from p2ptun.errors import MalformedPacket, RemoteProtocolError
 from p2ptun.tunnel.admission import Gate
 from p2ptun.tunnel.config import SessionConfig
 from p2ptun.tunnel.control import (
-    Candidates,
+    Acknowledgement,
     Close,
     CloseReason,
+    IceDescription,
     Keepalive,
     KnownMessage,
     Unknown,
@@ -87,8 +88,7 @@ class Session:
 
     Both sides may initiate at the same time. Then the initiation of the side with the greater static public key counts:
     that side doesn't answer the other's but sends its own again at once, in case it was lost; the other side answers
-    and lets its own lapse when the new keys prove themselves. It doesn't lapse before: what arrived might be a replay.
-    What replays can do stands in `admission`.
+    and lets its own lapse when the new keys prove themselves. Not before: what arrived may be a replay (`admission`).
     """
 
     def __init__(
@@ -155,6 +155,11 @@ class Session:
             return
         self._initiator.begin(self._keyring.newest_binder, now)
         self._send_initiation(now)
+
+    def repeat(self, now: float) -> None:
+        """Send the initiation that waits for its answer again, over another path. Harmless when there is none."""
+        if self._initiator.is_waiting:
+            self._transmits.append(self._initiator.repeat(self._keyring.newest_binder, now))
 
     def send_control(self, message: KnownMessage, now: float) -> bool:
         """Seal a control message; False when there are no keys to do so."""
@@ -233,7 +238,7 @@ class Session:
             case Close(reason):
                 self._forget()
                 self._events.append(PeerClosed(reason))
-            case Candidates():
+            case IceDescription() | Acknowledgement():
                 self._events.append(ControlReceived(message))
             case Unknown():
                 self._refuse(Refusal.UNKNOWN_CONTROL)
@@ -284,7 +289,7 @@ class Session:
         if self._initiator.retry(self._keyring.newest_binder, now):
             self._send_initiation(now)
         else:
-            self._fail(self._initiator.failure)
+            self._events.append(SessionFailed(self._initiator.failure))
 
     def _receive_response(self, response: Response, now: float) -> bool:
         if not self._initiator.is_answered_by(response):
@@ -344,7 +349,7 @@ class Session:
         algorithm = choose(handshake.offer, self._config.algorithms)
         if algorithm is None:
             self._refuse(Refusal.NO_COMMON_ALGORITHM)
-            self._fail(SessionFailure.NO_COMMON_ALGORITHM)
+            self._events.append(SessionFailed(SessionFailure.NO_COMMON_ALGORITHM))
             return
         index = self._claim_index()
         self._transmits.append(self._stamp.response(handshake.respond(index, algorithm)))
@@ -384,9 +389,6 @@ class Session:
         self._end_attempt()
         self._keyring.clear()
         self._deadlines.clear()
-
-    def _fail(self, reason: SessionFailure) -> None:
-        self._events.append(SessionFailed(reason))
 
     def _refuse(self, reason: Refusal) -> bool:
         self.refusals[reason] += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2ptun.errors import MalformedPacket
-from p2ptun.tunnel.control import MAX_CANDIDATES, Candidates, Unknown, decode_control, encode_control
+from p2ptun.node.parameters import read_description
+from p2ptun.tunnel.control import MAX_CANDIDATES, IceDescription, Unknown, decode_control, encode_control
 
 
 def test_one_input(data: bytes) -> None:
@@ -13,6 +14,9 @@ def test_one_input(data: bytes) -> None:
         return
     if isinstance(message, Unknown):
         return
-    if isinstance(message, Candidates):
+    if isinstance(message, IceDescription):
         assert len(message.candidates) <= MAX_CANDIDATES
+        parameters = read_description(message)
+        assert len(parameters.candidates) <= len(message.candidates)
+        assert parameters.credentials.password not in repr(message)
     assert decode_control(encode_control(message)) == message

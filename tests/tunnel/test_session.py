@@ -8,7 +8,7 @@ import pytest
 
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.noise.handshake import HandshakeState
-from p2ptun.tunnel.control import Candidates, Close, CloseReason, Keepalive
+from p2ptun.tunnel.control import Acknowledgement, Close, CloseReason, IceCredentials, IceDescription, Keepalive
 from p2ptun.tunnel.event import (
     ControlReceived,
     PeerClosed,
@@ -145,7 +145,7 @@ def test_any_message_of_ours_answers() -> None:
     world.say(world.a, b"data")
     world.run(0.1)
     before = len(world.log)
-    assert world.b.session.send_control(Candidates(1), world.now)
+    assert world.b.session.send_control(Acknowledgement(1), world.now)
     world.run(2)
     assert [who for who, _ in world.log[before:]] == ["b"]
 
@@ -241,10 +241,12 @@ def test_no_common_algorithm() -> None:
 def test_control_messages() -> None:
     world = World()
     world.connect()
-    message = Candidates(3, (b"one", b"two"), True)
-    assert world.a.session.send_control(message, world.now)
-    world.run(0.1)
-    assert world.b.events[-1] == ControlReceived(message)
+    credentials = IceCredentials(3, "abcd", "p" * 22)
+    message = IceDescription(1, 0, credentials, None, (b"one", b"two"), True, 0)
+    for each in (message, Acknowledgement(1)):
+        assert world.a.session.send_control(each, world.now)
+        world.run(0.1)
+        assert world.b.events[-1] == ControlReceived(each)
     before = list(world.b.events)
     for payload in (b"", b"\x91\x63", b"\x91\x00"):
         world.b.session.receive_control(payload, world.now)
