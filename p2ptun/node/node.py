@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.ice.event import RestartReason
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import SEND_PROBLEMS
 from p2ptun.node.demux import DatagramKind, classify
@@ -137,6 +138,11 @@ class Node:
         self._has_all_servers = True
         for peer in self._roster:
             peer.end_of_servers(now)
+
+    def restart(self, reason: RestartReason, now: float) -> None:
+        """Let every peer look for a path anew, while the old ones carry traffic as long as they work."""
+        for peer in self._roster:
+            peer.restart(reason, now)
 
     def close(self, now: float) -> None:
         """Say goodbye to everybody."""
