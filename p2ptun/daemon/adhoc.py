@@ -141,7 +141,7 @@ class AdhocTunnel:
                     driver.start(nursery, underlay.sockets)
                     nursery.start_soon(roaming.run)
                     nursery.start_soon(introduction.find_servers, driver)
-                    outcome = await self._connect(introduction, tun, driver, nursery)
+                    outcome = await self._connect(introduction, roaming, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
             self._node.close(trio.current_time())
             driver.flush()
@@ -161,12 +161,12 @@ class AdhocTunnel:
     def _new_agent(self, network: Network) -> Agent:
         """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself.
 
-        What is in a tunnel, or may become an address in this one, is never one to send datagrams to, unless it is in
-        use outside of tunnels.
+        What may become an address in the tunnel is never one to send datagrams to, unless it is in use outside of
+        tunnels. What is in one by now, `Roaming` refuses.
         """
         outside = [each for each in self._used if not overlaps(each, network.tunnel_networks)]
         pool = [TUNNEL_POOL, *(address.network for address in self._options.addresses)]
-        tunnels = network.tunnel_networks + tuple(each for each in pool if not overlaps(each, outside))
+        tunnels = tuple(each for each in pool if not overlaps(each, outside))
         patience = CARRYING_PATIENCE if self._side is Side.JOIN else PAC_TIMEOUT
         config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
@@ -185,12 +185,13 @@ class AdhocTunnel:
         )
 
     async def _connect(
-        self, introduction: Introduction, tun: TunDevice, driver: Driver, nursery: trio.Nursery
+        self, introduction: Introduction, roaming: Roaming, tun: TunDevice, driver: Driver, nursery: trio.Nursery
     ) -> Outcome:
         """Do everything from gathering to the end of the tunnel."""
         with self._patience() as patience:
             offer, answer = await introduction.introduce()
             agreement = await self._configure(tun, offer, answer)
+            roaming.agree(agreement.own + agreement.peer)
             self._meet(agreement, offer, answer)
             driver.flush()
             nursery.start_soon(driver.carry)

@@ -65,6 +65,14 @@ class PeerEvent(Event, frozen=True, tag="peer"):
     reason: str | None
 
 
+class RestartEvent(Event, frozen=True, tag="restart"):
+    """Both sides look for a path anew, for the `generation`th time; the old one carries traffic while it works."""
+
+    peer: str
+    generation: int
+    reason: str
+
+
 class PathEnd(msgspec.Struct, frozen=True):
     """One end of a path: the candidate that stands there."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from p2ptun.daemon.event import ErrorEvent, Event, PeerEvent, candidate_event, path_event
+from p2ptun.daemon.event import ErrorEvent, Event, PeerEvent, RestartEvent, candidate_event, path_event
 from p2ptun.ice.candidate import Candidate
 from p2ptun.node.event import (
     FailureReason,
@@ -15,7 +15,7 @@ from p2ptun.node.event import (
     NodeEvent,
     PathSelected,
     PeerHeard,
-    PeerRekeyed,
+    PeerRestarted,
     PeerState,
     PeerStateChanged,
     RemoteCandidateFound,
@@ -69,8 +69,10 @@ class Narrator:
                 self.began_at = trio.current_time()
             case PeerStateChanged(state, reason):
                 self._change_state(event.peer, state, reason)
-            case PeerHeard() | PeerRekeyed():
-                pass  # status tells the age of the keys
+            case PeerRestarted(generation, reason):
+                self._emit(RestartEvent(event.peer, generation, reason.value))
+            case _:
+                pass  # status tells the age of the keys and what stands by
 
     def outdate(self) -> None:
         """Know that the description which the other side is being sent has addresses that are gone, and lacks others.

@@ -45,7 +45,7 @@ def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
         state=peer.state.value,
         reason=None if peer.reason is None else peer.reason.value,
         path=path_status(peer.path, mtu),
-        standby_path=None,
+        standby_path=path_status(peer.standby, mtu),
         aead=_aead(link),
         quantum_resistant=False,
         last_handshake_s=_handshake_age(link, now),
@@ -54,7 +54,7 @@ def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
         tx_packets=traffic.tx_packets,
         rx_packets=traffic.rx_packets,
         drops=dict(peer.drops),
-        ice=IceStatus(agent.role.value, len(agent.pairs), agent.local_credentials.generation, done, total),
+        ice=IceStatus(agent.role.value, len(agent.pairs), agent.generation, done, total),
         next_timer=peer.next_timer,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import NoReturn
 
 import trio
@@ -15,6 +17,7 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.monitor import Change, Monitor, NetworkChanged, Resumed
 from p2ptun.io.network import Network
 from p2ptun.io.underlay import Underlay
+from p2ptun.types import IPInterface, IPNetwork
 
 NO_NETWORK = "no-network"
 """The notice that stands while there is no address to send from."""
@@ -35,10 +38,17 @@ class Roaming:
         self._narrator = narrator
         self._notices = notices
         self._monitor = Monitor(network, self.handle)
+        self._agreed: tuple[IPNetwork, ...] = ()
+        self._refuse_tunnels(network)
 
     async def run(self) -> NoReturn:
         """Watch until cancelled."""
         await self._monitor.run()
+
+    def agree(self, addresses: Iterable[IPInterface]) -> None:
+        """Know the addresses in the tunnel on both sides: the other side can't be reached there without it."""
+        self._agreed = tuple(ip_network(address.ip) for address in addresses)
+        self._refuse_tunnels(self._network)
 
     async def handle(self, change: Change) -> None:
         """Act on one change."""
@@ -49,12 +59,14 @@ class Roaming:
                 self._notices.emit(ResumedEvent(round(seconds, 3)))
                 self._restart(RestartReason.RESUMED)
             case _:
+                self._refuse_tunnels(change.network)
                 self._underlay.learn(change.network)
 
     async def _follow(self, change: NetworkChanged) -> None:
         self._notices.emit(network_event(change))
         if change.gained and self._narrator.is_described and not self._narrator.has_met:
             self._narrator.outdate()
+        self._refuse_tunnels(change.network)
         await self._underlay.follow(change.network, self._driver)
         if self._underlay.sockets:
             self._notices.withdraw(NO_NETWORK)
@@ -65,6 +77,12 @@ class Roaming:
                 "This machine has no network address any more.",
                 "Connect it to a network; the tunnel goes on there by itself.",
             )
+
+    def _refuse_tunnels(self, network: Network) -> None:
+        """Let no candidate of the other side lead into a tunnel of this machine, this one or another."""
+        self._network = network
+        for peer in self._driver.node.peers:
+            peer.agent.refuse_networks((*self._agreed, *network.tunnel_networks))
 
     def _restart(self, reason: RestartReason) -> None:
         if self._narrator.has_met:
