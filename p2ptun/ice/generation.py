@@ -208,11 +208,14 @@ class Generation:
         if not is_authentic_answer(response, self.remote):
             return DropReason.UNAUTHENTICATED
         rtt = self._exchange.complete(check, now)
-        seen = response.get(XOR_MAPPED_ADDRESS)
-        if (base, source) != check.pair.key:
+        seen, error = response.get(XOR_MAPPED_ADDRESS), response.get(ERROR_CODE)
+        is_error = response.message_class is MessageClass.ERROR
+        if is_error and error is not None and error.code == Code.ROLE_CONFLICT:
+            self._lose_conflict(check)  # wherever it comes from: RFC 8445 7.2.5.1 stands before 7.2.5.2.1
+        elif (base, source) != check.pair.key:
             self._fail_check(check, PairProblem.NOT_SYMMETRIC)
-        elif response.message_class is MessageClass.ERROR:
-            self._receive_error(check, response)
+        elif is_error:
+            self._fail_check(check, PairProblem.REJECTED)
         elif response.unknown_required or seen is None:
             self._fail_check(check, PairProblem.MALFORMED_ANSWER)
         else:
@@ -340,11 +343,8 @@ class Generation:
         if is_nominated and not was_nominated:
             self._conclude()
 
-    def _receive_error(self, check: Check, response: Message) -> None:
-        error = response.get(ERROR_CODE)
-        if error is None or error.code != Code.ROLE_CONFLICT:
-            self._fail_check(check, PairProblem.REJECTED)
-            return
+    def _lose_conflict(self, check: Check) -> None:
+        """Take the other role, unless that has happened since we asked, and ask again (RFC 8445 7.2.5.1)."""
         if check.role is self._stance.role:
             self._stance.lose(self._random_bytes)
             self.adapt_to_role()

@@ -329,6 +329,16 @@ def test_pitfall_1_losing_a_conflict_switches_and_checks_again() -> None:
     assert again.transaction_id != request.transaction_id
 
 
+def test_pitfall_1_a_487_counts_wherever_it_comes_from() -> None:
+    """Behind a NAT that maps by address the answer comes from elsewhere, and both sides would go on controlling."""
+    bench = Bench(Role.CONTROLLING, tie_breaker=5)
+    bench.begin("192.0.2.1:2")
+    [(request, packet)] = bench.checks()
+    bench.reply(error_response(request, Code.ROLE_CONFLICT), packet, OTHER_PEER, None, THEIRS, START + 0.1)
+    assert bench.stance.role is Role.CONTROLLED
+    assert bench.state() is PairState.WAITING
+
+
 def test_pitfall_1_a_487_after_the_role_changed_is_ignored_but_the_check_is_made_again() -> None:
     bench = Bench(Role.CONTROLLING, tie_breaker=5)
     bench.begin("192.0.2.1:2")
