@@ -34,7 +34,7 @@ import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.daemon.group import single_error
-from p2ptun.errors import ConfigError, MalformedPacket, P2ptunError
+from p2ptun.errors import ConfigError, DeviceError, MalformedPacket, P2ptunError
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
@@ -42,10 +42,9 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
-from p2ptun.ice.scope import signalled
+from p2ptun.io import netlink
 from p2ptun.io.resolver import resolve
 from p2ptun.io.udp import UdpSocket
-from p2ptun.io.underlay import open_sockets
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import StunUri, parse_uri
@@ -101,7 +100,10 @@ class Conversation:
                 self._life.cancel()
 
     async def _read_socket(self, socket: UdpSocket) -> None:
-        """Take datagrams. A STUN header tells ICE's own from data: two zero bits, a magic cookie, the right length."""
+        """Take datagrams. A STUN header tells ICE's own from data: two zero bits, a magic cookie, the right length.
+
+        Data may come from anywhere to any socket (RFC 8445 12.2). Nothing here seals it: that is an application's part.
+        """
         batch, sources = Batch(BUFFER_SIZE), list[Endpoint]()
         while True:
             await socket.wait_readable()
@@ -111,7 +113,7 @@ class Conversation:
             for data, source in zip(map(bytes, batch), sources, strict=True):
                 if is_stun(data):
                     self._agent.receive_datagram(data, source, socket.local, trio.current_time())
-                elif any(signalled(source) == known.endpoint for known in self._agent.remote_candidates):
+                else:
                     say(received=data.decode(errors="replace"))
             self._flush()
 
@@ -272,7 +274,11 @@ async def talk(role: Role, servers: list[StunUri], restart_after: float) -> int:
     tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
     agent = Agent(AgentConfig(), Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
     with ExitStack() as stack:
-        await Conversation(agent, await open_sockets(stack)).run(servers, restart_after)
+        addresses = await trio.to_thread.run_sync(netlink.candidate_addresses)
+        sockets = [stack.enter_context(await UdpSocket.bind(Endpoint(each.address, 0))) for each in addresses]
+        if not sockets:
+            raise DeviceError("This machine has no network address.", "Connect it to a network: ip -br address")
+        await Conversation(agent, sockets).run(servers, restart_after)
     return 1 if agent.state is ice.AgentState.FAILED else 0
 
 
