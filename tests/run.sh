@@ -25,6 +25,8 @@ if [ "$(id -u)" -eq 0 ]; then
     need iproute2 "makes network namespaces" command -v ip
     need nftables "makes NATs and firewalls in them" command -v nft
     need iputils-ping "sends pings through the tunnel" command -v ping
+    need python3-gi "runs libnice, another ICE implementation" /usr/bin/python3 -c 'import gi'
+    need gir1.2-nice-0.1 "is libnice" /usr/bin/python3 -c 'import gi; gi.require_version("Nice", "0.1")'
     [ -e /dev/net/tun ] || left_out+=("tests in namespaces: there is no /dev/net/tun (modprobe tun)")
 else
     left_out+=("tests in namespaces: they need root (sudo $0)")
