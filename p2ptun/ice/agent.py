@@ -43,8 +43,9 @@ from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairSnapshot, PairState
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
+from p2ptun.ice.tcp import initiates
 from p2ptun.stun.message import Message
-from p2ptun.types import Endpoint, IPNetwork, RandomBytes, SendError, Transmit
+from p2ptun.types import Endpoint, IPNetwork, RandomBytes, SendError, Transmit, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -214,13 +215,9 @@ class Agent:
 
     def set_next_remote_credentials(self, credentials: Credentials, now: float) -> None:
         """Know with which credentials to check after the next restart. Begins to check if that is what we wait for."""
-        if self._lineage.is_stale(credentials):
-            return
-        newest = self._lineage.newest
-        if newest.remote is None and newest.local.generation == credentials.generation:
-            self.set_remote_credentials(credentials, now)
-        else:
-            self._lineage.next_remote = credentials
+        if not self._lineage.is_stale(credentials):
+            self._lineage.prepare(credentials)
+            self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
         """Take in a candidate from signalling. One that is refused is counted in `drops`."""
@@ -275,19 +272,20 @@ class Agent:
     def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
         """Note what the kernel said about a datagram from `base` to `remote`. It concerns this pair only.
 
-        No route and a local firewall end a running check; a valid pair becomes suspect. The rest are hints.
+        No route and a local firewall end a running check; a valid pair becomes suspect. The rest are hints, but over
+        TCP, where any of them is the end of the connection: a passive base can't open another.
         """
         if (problem := SEND_PROBLEMS[error]) is None:
             return
-        is_fatal = problem in FATAL_PROBLEMS
+        is_fatal = problem in FATAL_PROBLEMS or base.transport is not Transport.UDP
         if is_fatal:
             self._gathering.record_send_error(base, remote)
         for pair in self._lineage.find(base, remote):
             pair.problem = problem
-            if is_fatal and pair.state is PairState.IN_PROGRESS:
-                self._lineage.of(pair).fail(pair, problem)
             if is_fatal and pair is self._connection.path.pair:
                 self._connection.path.doubt(now)
+            elif is_fatal and (pair.state is PairState.IN_PROGRESS or not initiates(pair.local)):
+                self._lineage.of(pair).fail(pair, problem)
         self._settle(now)
 
     def close(self, now: float) -> None:

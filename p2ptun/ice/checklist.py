@@ -125,12 +125,12 @@ class Checklist:
 
     def retriable(self) -> list[CandidatePair]:
         """Give the failed pairs that another check may make valid, highest priority first."""
-        return [pair for pair in self.pairs if pair.state is PairState.FAILED and pair.problem in _RETRIABLE]
+        return [pair for pair in self.pairs if _is_retriable(pair)]
 
     def retry_unanswered(self) -> None:
         """Let the pairs that got no answer be checked once more: the other side may not have started yet."""
         for pair in self._pairs.values():
-            if pair.state is PairState.FAILED and pair.problem in _RETRIABLE:
+            if _is_retriable(pair):
                 pair.state = PairState.WAITING
 
     def prioritize(self, role: Role) -> None:
@@ -197,3 +197,7 @@ class Checklist:
     def _forget_trigger(self, pair: CandidatePair) -> None:
         if pair in self._triggered:
             self._triggered.remove(pair)
+
+
+def _is_retriable(pair: CandidatePair) -> bool:
+    return pair.state is PairState.FAILED and pair.problem in _RETRIABLE and not pair.is_expired

@@ -60,7 +60,7 @@ class AgentConfig:
     binding_interval: tuple[float, float] = (15.0, 25.0)
     standby_interval: float = 10.0
     upgrade_interval: tuple[float, float] = (2.0, 120.0)
-    retry_interval: tuple[float, float] = (1.0, 20.0)
+    retry_interval: tuple[float, float] = (1.0, 15.0)
     restart_interval: float = 5.0
     grace: float = 10.0
     patience: int = 4

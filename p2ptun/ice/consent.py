@@ -76,7 +76,8 @@ class Consent:
         self._is_check_due = False
         self._timers: Deadlines[_Timer] = Deadlines()
         self._timers.set(_Timer.IDLE, now + config.idle_after)
-        self._timers.set(_Timer.EXPIRY, now + config.consent_timeout)
+        expires_at = max(confirmed_at + config.consent_timeout, now + self._patience)  # one probe it may have
+        self._timers.set(_Timer.EXPIRY, expires_at)
         self._schedule_check(now)
         self.request(now)
 

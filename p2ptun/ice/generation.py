@@ -158,6 +158,7 @@ class Generation:
 
     def expire(self, pair: CandidatePair) -> None:
         """Give a pair up for good: consent to send on it has expired, and with it these credentials for it."""
+        pair.is_expired = True
         self.fail(pair, PairProblem.EXPIRED)
         self._exchange.forget(pair)
 
@@ -169,7 +170,7 @@ class Generation:
     def hasten(self) -> None:
         """Check everything that isn't valid anew, at once: the network has changed, old waiting times mean nothing."""
         for pair in self.checklist.pairs:
-            if not pair.valid and pair.can_be_checked and initiates(pair.local):
+            if not pair.valid and not pair.is_expired and initiates(pair.local):
                 self._exchange.quiet(pair)
                 self.checklist.trigger(pair)
 
@@ -296,7 +297,7 @@ class Generation:
         pair = self.checklist.find(base, source) or self._learn_pair(check, base, source)
         if pair is None:
             return DropReason.TOO_MANY
-        if pair.state is not PairState.SUCCEEDED:
+        if pair.state is not PairState.SUCCEEDED and not pair.is_expired:
             self._exchange.quiet(pair)
             self.checklist.trigger(pair)
         if check.use_candidate and self._stance.role is Role.CONTROLLED:

@@ -126,10 +126,24 @@ class Lineage:
         self._retires_at = None
         remote, self.next_remote = self.next_remote, None
         if remote is not None:
-            self.newest.set_remote_credentials(remote)
-            for candidate in before.remote_candidates:
-                self.newest.add_remote_candidate(_restamped(candidate, remote))
+            self._meet(remote)
         return credentials
+
+    def prepare(self, remote: Credentials) -> None:
+        """Know the peer's next credentials; begin to check if they are what the newest generation waits for.
+
+        Those of any other generation are of no use: the peer is ahead of us or behind, and will say so itself.
+        """
+        if remote.generation == self.newest.local.generation + 1:
+            self.next_remote = remote
+        elif remote.generation == self.newest.local.generation and self.newest.remote is None and self._older:
+            self._meet(remote)
+
+    def _meet(self, remote: Credentials) -> None:
+        """Let the newest generation check with these credentials, the addresses of the one before."""
+        self.newest.set_remote_credentials(remote)
+        for candidate in self._older[0].remote_candidates:
+            self.newest.add_remote_candidate(_restamped(candidate, remote))
 
     def is_stale(self, credentials: Credentials) -> bool:
         """Tell whether a generation has these credentials of the peer already: they are no news."""

@@ -34,7 +34,7 @@ class PairProblem(Enum):
     REJECTED = "rejected"  # an error response
     MALFORMED_ANSWER = "malformed answer"
     SUPERSEDED = "not tried, another pair was first"  # RFC 8445 8.1.2
-    EXPIRED = "consent expired"  # RFC 7675 5.1: never checked again with these credentials
+    EXPIRED = "consent expired"
     UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"
     THROUGH_TUNNEL = "through a tunnel"
@@ -85,6 +85,7 @@ class CandidatePair:
             (RFC 8445 7.3.1.5).
         nomination: Which nomination it has or claims: the highest counts; 0 without renomination.
         is_silent: Nothing came back on it, while another pair answered: that one goes first until this one answers.
+        is_expired: Consent to send on it has expired: these credentials are never used on it again (RFC 7675 5.1).
         is_vouched: The tunnel has opened packets that came over it, so the true peer is at its other end.
         attempts: How often the running check was sent.
         confirmed_at: When the last authenticated answer came.
@@ -101,6 +102,7 @@ class CandidatePair:
     is_claimed: bool = False
     nomination: int = 0
     is_silent: bool = False
+    is_expired: bool = False
     is_vouched: bool = False
     attempts: int = 0
     confirmed_at: float | None = None
@@ -126,11 +128,6 @@ class CandidatePair:
     def rtt(self) -> float | None:
         """The smoothed round trip in seconds; None while nothing was measured."""
         return self.quality.rtt
-
-    @property
-    def can_be_checked(self) -> bool:
-        """Whether these credentials may be used on it (RFC 7675 5.1)."""
-        return self.problem is not PairProblem.EXPIRED
 
     @property
     def is_nominated(self) -> bool:

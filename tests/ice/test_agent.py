@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import pytest
 
-from p2ptun.ice.agent import Agent, Timer
+from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.connection import Timer
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import (
     AgentState,
