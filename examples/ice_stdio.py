@@ -27,14 +27,13 @@ import os
 import signal
 import sys
 from collections import deque
-from contextlib import ExitStack
 
 import msgspec
 import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.daemon.group import single_error
-from p2ptun.errors import ConfigError, DeviceError, MalformedPacket, P2ptunError
+from p2ptun.errors import ConfigError, MalformedPacket, P2ptunError
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
@@ -42,9 +41,10 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
-from p2ptun.io import netlink
+from p2ptun.io.monitor import read_network
 from p2ptun.io.resolver import resolve
 from p2ptun.io.udp import UdpSocket
+from p2ptun.io.underlay import Underlay
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import StunUri, parse_uri
@@ -273,12 +273,9 @@ async def talk(role: Role, servers: list[StunUri], restart_after: float) -> int:
     """Make an agent and its sockets, talk, and return the exit code."""
     tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
     agent = Agent(AgentConfig(), Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
-    with ExitStack() as stack:
-        addresses = await trio.to_thread.run_sync(netlink.candidate_addresses)
-        sockets = [stack.enter_context(await UdpSocket.bind(Endpoint(each.address, 0))) for each in addresses]
-        if not sockets:
-            raise DeviceError("This machine has no network address.", "Connect it to a network: ip -br address")
-        await Conversation(agent, sockets).run(servers, restart_after)
+    with Underlay() as underlay:
+        await underlay.open(await read_network())
+        await Conversation(agent, underlay.sockets).run(servers, restart_after)
     return 1 if agent.state is ice.AgentState.FAILED else 0
 
 
