@@ -112,7 +112,7 @@ class Roster:
             return
         for name in self._unread | self._touched:
             peer = self._peers[name]
-            self._ufrags.set(name, (peer.agent.local_credentials.ufrag,))
+            self._ufrags.set(name, peer.agent.local_ufrags)
             self._places.set(name, _places(peer))
         self._unread.clear()
 

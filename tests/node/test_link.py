@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from collections import Counter
 
 import pytest
 
@@ -35,6 +36,11 @@ def established() -> Session:
     link = World().connect().to_bob.link
     assert link is not None
     return link.session
+
+
+def lost_data(drops: Counter[str]) -> dict[str, int]:
+    """Pick what became of packets. The session drops one of two handshakes that begin at once."""
+    return {reason: count for reason, count in drops.items() if not reason.startswith("tunnel:")}
 
 
 def test_an_identity_offers_what_the_machine_is_good_at_and_hides_its_psk() -> None:
@@ -79,7 +85,7 @@ def test_what_waited_fits_whatever_its_size_and_leaves_nothing_behind(size: int)
     sealed = link.seal_waiting(START)
     assert sealed is not None
     assert sum(end - start for start, end in sealed.spans) > WAITING_SIZE - size
-    assert link.drops == link.session.refusals == {}
+    assert lost_data(link.drops) == {}
     assert not link.has_waiting
     assert link.seal_waiting(START) is None
 
@@ -173,13 +179,13 @@ def test_a_full_batch_of_large_packets_goes_out_whole() -> None:
     sealed = link.seal(batch_of(packets), world.network.now)
     assert sealed is not None
     assert len(sealed) == len(packets)
-    assert link.drops == real.session.refusals
+    assert lost_data(link.drops) == {}
 
 
 def test_too_large_a_packet_is_counted() -> None:
     world = World().connect()
     world.alice.send(ping(1, 1381))
-    assert world.to_bob.drops == {"data: packet larger than the path carries": 1}
+    assert lost_data(world.to_bob.drops) == {"data: packet larger than the path carries": 1}
 
 
 def test_a_closed_link_seals_nothing() -> None:

@@ -8,10 +8,12 @@ from collections import Counter
 import pytest
 
 from p2ptun.errors import LocalProtocolError
+from p2ptun.ice.candidate_type import TcpType
+from p2ptun.ice.event import RestartReason
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Peer
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, Transmit, Transport
 from tests.node.star import HUB, HUB_SOCKET, Star, inner, outer
 from tests.sim.network import at
 from tests.sim.node import NodeHost, batch_of, ip_packet
@@ -112,7 +114,7 @@ def disturb(star: Star, draw: random.Random) -> None:
     """Do one random thing, to the node or to a peer behind its back."""
     node, now, peers = star.hub.node, star.network.now, star.hub.node.peers
     peer = draw.choice(peers)
-    match draw.randrange(14):
+    match draw.randrange(15):
         case 0:
             peer.end_of_candidates(now)
         case 1:
@@ -137,7 +139,9 @@ def disturb(star: Star, draw: random.Random) -> None:
             node.remove_peer(peer.name, now)
         case 11 if draw.random() < 0.2:
             peer.close(now)
-        case 12:
+        case 12 if draw.random() < 0.5:
+            peer.restart(RestartReason.REQUESTED, now)
+        case 13:
             peer.handle_timeout(now + draw.random())
         case _:
             star.network.run(draw.choice([0.01, 0.5, 20.0]))
@@ -203,6 +207,24 @@ def test_a_socket_that_is_gone_is_gone_for_every_peer() -> None:
     star.hub.node.remove_local_address(other, star.network.now)
     late = star.hub.add_peer("late")
     assert all(len(peer.agent.local_candidates) == 1 for peer in [late, *star.hub.node.peers])
+
+
+def test_a_tcp_base_is_what_it_was_said_to_be_for_peers_that_come_later_too() -> None:
+    star = Star(1)
+    base = at("192.0.2.1:4000", Transport.TCP)
+    star.hub.node.add_local_address(base, star.network.now, TcpType.SIMULTANEOUS_OPEN)
+    late = star.hub.add_peer("late")
+    for peer in (star.hub.peer("spoke0"), late):
+        [found] = [each for each in peer.agent.local_candidates if each.base == base]
+        assert found.tcp_type is TcpType.SIMULTANEOUS_OPEN
+
+
+def test_a_restart_is_every_peers() -> None:
+    star = Star(3).connect()
+    star.network.run(3)
+    star.hub.node.restart(RestartReason.NETWORK_CHANGED, star.network.now)
+    assert [peer.generation for peer in star.hub.node.peers] == [1, 1, 1]
+    star.connect(10)
 
 
 def test_the_next_deadline_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2ptun.ice.event import RestartReason
 from p2ptun.node import node as module
 from p2ptun.node.drop import DropReason
 from p2ptun.node.node import STRANGER_BURST, STRANGERS_PER_SECOND
@@ -111,6 +112,22 @@ def test_strangers_take_nothing_from_peers() -> None:
     for _ in range(2 * STRANGER_BURST):
         give(star, stun(MessageClass.REQUEST, "nobody:x"))
     star.connect(3)
+
+
+def test_a_request_finds_the_peer_by_the_names_of_every_generation() -> None:
+    """A restart gives us a new name; the old one and the next one are good as well."""
+    star = Star(2).connect()
+    star.network.run(3)
+    peer = star.hub.peer("spoke1")
+    before = peer.agent.local_ufrags
+    peer.restart(RestartReason.REQUESTED, star.network.now)
+    names = set(peer.agent.local_ufrags)
+    assert names & set(before)
+    for name in names:
+        dropped = ice_drops(star)
+        give(star, stun(MessageClass.REQUEST, f"{name}:x"))
+        assert [after - count for after, count in zip(ice_drops(star), dropped, strict=True)] == [0, 1]
+    assert star.hub.node.drops == {}
 
 
 def test_a_message_that_only_looks_like_stun_is_the_agents_to_refuse() -> None:
