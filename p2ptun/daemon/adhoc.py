@@ -159,7 +159,7 @@ class AdhocTunnel:
         return netlink.supports_ipv6() and (not addresses or any(address.version == 6 for address in addresses))
 
     def _new_agent(self, network: Network) -> Agent:
-        """Make the agent. Both sides begin as controlling: blobs say nothing of roles, and ICE settles it by itself.
+        """Make the agent. Who offers is controlling (RFC 8445 6.1.1); a conflict would cost a round trip.
 
         What may become an address in the tunnel is never one to send datagrams to, unless it is in use outside of
         tunnels. What is in one by now, `Roaming` refuses.
@@ -167,10 +167,11 @@ class AdhocTunnel:
         outside = [each for each in self._used if not overlaps(each, network.tunnel_networks)]
         pool = [TUNNEL_POOL, *(address.network for address in self._options.addresses)]
         tunnels = tuple(each for each in pool if not overlaps(each, outside))
-        patience = CARRYING_PATIENCE if self._side is Side.JOIN else PAC_TIMEOUT
+        is_offering = self._side is Side.SHARE
+        role, patience = (Role.CONTROLLING, PAC_TIMEOUT) if is_offering else (Role.CONTROLLED, CARRYING_PATIENCE)
         config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
-        return Agent(config, Credentials.generate(os.urandom), Role.CONTROLLING, tie_breaker, os.urandom)
+        return Agent(config, Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
 
     def _introduction(self) -> Introduction:
         return Introduction(
