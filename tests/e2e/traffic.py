@@ -6,6 +6,9 @@ send ADDRESS PORT BYTES [RATE]
     Sends random bytes, RATE a second at most, prints SIZE SHA-256.
 flood ADDRESS PORT SECONDS
     Sends datagrams as fast as it can, prints how many.
+beat OWN PEER PORT SECONDS
+    Sends a datagram every 10 ms to its like on PEER, and hears its beats; prints how many came, and for how long none
+    did at worst, in milliseconds.
 exchange OWN PEER PORT COUNT RATE
     Sends COUNT numbered datagrams, RATE a second, to its like on PEER, and takes as many from it; prints how many
     different ones came.
@@ -19,10 +22,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 CHUNK = 1 << 20
 PATIENCE = 60.0
 GREETING_INTERVAL = 0.02
+BEAT_INTERVAL = 0.01
 LAST_CALL = 3.0  # how long the last datagrams may be under way
 DATAGRAM_SIZE = 1200
 ROOM = 4 << 20  # bytes in the socket's buffer: losses are to be the tunnel's, not this program's
@@ -69,6 +74,26 @@ def flood(address: str, port: str, seconds: str) -> None:
             except (BlockingIOError, ConnectionRefusedError):
                 continue
     print(sent)
+
+
+def beat(own: str, peer: str, port: str, seconds: str) -> None:
+    """Beat, and listen for the longest silence between two beats of the other end."""
+    line = socket.socket(family_of(own), socket.SOCK_DGRAM)
+    line.bind((own, int(port)))
+    line.connect((peer, int(port)))
+    line.setblocking(False)
+    greet(line)
+    count, longest = 0, 0.0
+    began = last = time.monotonic()
+    while (now := time.monotonic()) < began + float(seconds):
+        with suppress(BlockingIOError, ConnectionRefusedError):
+            line.send(b"beat")
+        heard: set[bytes] = set()
+        take(line, heard)
+        if heard:
+            count, longest, last = count + 1, max(longest, now - last), now
+        time.sleep(BEAT_INTERVAL)
+    print(count, round(1000 * max(longest, time.monotonic() - last)))
 
 
 def exchange(own: str, peer: str, port: str, count: str, rate: str) -> None:
@@ -122,7 +147,13 @@ def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-VERBS: dict[str, Callable[..., None]] = {"receive": receive, "send": send, "flood": flood, "exchange": exchange}
+VERBS: dict[str, Callable[..., None]] = {
+    "receive": receive,
+    "send": send,
+    "flood": flood,
+    "beat": beat,
+    "exchange": exchange,
+}
 
 if __name__ == "__main__":
     VERBS[sys.argv[1]](*sys.argv[2:])
