@@ -12,6 +12,7 @@ from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import RemoteOptions
 from p2ptun.ice.named import NamedCandidate, ToldCandidate
+from p2ptun.ice.tcp import has_to_be_told
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import PeerEvent, RemoteCandidateFound, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.parameters import IceParameters, best_candidates
@@ -19,6 +20,9 @@ from p2ptun.node.signalling import News, Signalling, Timer, place_of
 from p2ptun.signal.description import MAX_CANDIDATES as MAX_DESCRIBED
 from p2ptun.tunnel.control import Acknowledgement, IceDescription
 from p2ptun.types import Endpoint, IPAddress
+
+MAX_AHEAD = 2
+"""Generations that the other side can honestly be ahead: it begins none while the newest has met no answer of ours."""
 
 
 class Negotiation:
@@ -48,7 +52,7 @@ class Negotiation:
 
     def describe(self) -> tuple[Candidate, ...]:
         """Return the local candidates for a description: all, or as many as it holds."""
-        return best_candidates(self._agent.local_candidates, MAX_DESCRIBED)
+        return best_candidates(self._worth_telling, MAX_DESCRIBED)
 
     # Commands
 
@@ -89,7 +93,7 @@ class Negotiation:
         self._signalling.update(
             IceParameters(
                 agent.local_credentials,
-                agent.local_candidates,
+                self._worth_telling,
                 agent.next_credentials,
                 self._is_gathered,
                 has_renomination=True,
@@ -121,6 +125,10 @@ class Negotiation:
 
     # Below: acting on news
 
+    @property
+    def _worth_telling(self) -> tuple[Candidate, ...]:
+        return tuple(each for each in self._agent.local_candidates if has_to_be_told(each))
+
     def _take_in(self, news: News, now: float) -> list[PeerEvent]:
         agent, told, before = self._agent, news.parameters, self._places()
         agent.set_remote_options(RemoteOptions(has_renomination=told.has_renomination), now)
@@ -137,10 +145,14 @@ class Negotiation:
 
     def _join(self, told: IceParameters, now: float) -> None:
         """Bring the agent to the other side's generation, if that is higher than ours."""
-        if told.credentials.generation >= self._agent.generation:
-            self._agent.set_remote_credentials(told.credentials, now)
-        if told.next_credentials is not None and told.next_credentials.generation >= self._agent.generation:
-            self._agent.set_next_remote_credentials(told.next_credentials, now)
+        agent, ahead = self._agent, told.credentials.generation - self._agent.generation
+        if ahead <= MAX_AHEAD:
+            for _ in range(ahead):
+                agent.restart(now, ice.RestartReason.PEER)
+        if told.credentials.generation == agent.generation:
+            agent.set_remote_credentials(told.credentials, now)
+        if told.next_credentials is not None and told.next_credentials.generation >= agent.generation:
+            agent.set_next_remote_credentials(told.next_credentials, now)
 
     def _add(self, candidates: Iterable[ToldCandidate], now: float) -> None:
         """Give the agent candidates as ones of the newest generation: the other side may not have heard of it yet."""

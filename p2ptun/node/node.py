@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.event import RestartReason
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import SEND_PROBLEMS
@@ -55,7 +56,7 @@ class Node:
         self._roster = Roster()
         self._transactions = TransactionTable()
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGER_BURST)
-        self._bases: dict[Endpoint, None] = {}
+        self._bases: dict[Endpoint, TcpType | None] = {}
         self._servers: dict[Endpoint, None] = {}
         self._has_all_servers = False
         self._workspace = Workspace()
@@ -85,8 +86,8 @@ class Node:
     def add_peer(self, peer: Peer, now: float) -> None:
         """Take a peer in, with the sockets and servers there are. Raises LocalProtocolError when its name is taken."""
         self._roster.add(peer)
-        for base in self._bases:
-            peer.add_local_address(base, now)
+        for base, tcp_type in self._bases.items():
+            peer.add_local_address(base, now, tcp_type)
         for server in self._servers:
             peer.add_stun_server(server, now)
         if self._has_all_servers:
@@ -115,11 +116,11 @@ class Node:
             table.insert(network, name)
         peer.connect(link, description, now)
 
-    def add_local_address(self, base: Endpoint, now: float) -> None:
-        """Let every peer gather on the socket bound to `base`."""
-        self._bases[base] = None
+    def add_local_address(self, base: Endpoint, now: float, tcp_type: TcpType | None = None) -> None:
+        """Let every peer gather on the socket bound to `base`; see `Agent.add_local_address`."""
+        self._bases[base] = tcp_type
         for peer in self._roster:
-            peer.add_local_address(base, now)
+            peer.add_local_address(base, now, tcp_type)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer forget a socket that is gone, with the paths from it. Harmless when none knows it."""

@@ -11,6 +11,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.named import NamedCandidate
 from p2ptun.node.drop import DropReason, labelled
 from p2ptun.node.event import (
@@ -107,9 +108,9 @@ class Peer:
 
     # Commands
 
-    def add_local_address(self, base: Endpoint, now: float) -> None:
-        """Gather on the socket bound to `base`."""
-        self.agent.add_local_address(base, now)
+    def add_local_address(self, base: Endpoint, now: float, tcp_type: TcpType | None = None) -> None:
+        """Gather on the socket bound to `base`; see `Agent.add_local_address`."""
+        self.agent.add_local_address(base, now, tcp_type)
         self._drain(now)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
