@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 
-MAX_AT_ONCE = 200_000  # actions at one instant: more are a busy loop
+MAX_AT_ONCE = 50_000  # actions at one instant: more are a busy loop
 
 
 class Agenda:

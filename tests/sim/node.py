@@ -56,14 +56,16 @@ def batch_of(packets: Iterable[bytes], size: int = BATCH_SIZE) -> Batch:
 class NodeHost:
     """A machine that runs a node. What its TUN device would get stands in `received`."""
 
-    def __init__(self, network: Network, name: str, *sockets: str, config: AgentConfig | None = None) -> None:
+    def __init__(
+        self, network: Network, name: str, *sockets: str | Endpoint, config: AgentConfig | None = None
+    ) -> None:
         self.network = network
         self.name = name
         self.random_bytes = random.Random(f"{network.seed} {name}").randbytes
         self.keys = KeyPair.generate(self.random_bytes)
         self.node = Node(self.random_bytes)
         self.config = config or AgentConfig()
-        self.sockets = [at(socket) for socket in sockets]
+        self.sockets = [at(socket) if isinstance(socket, str) else socket for socket in sockets]
         self.log: list[Happened] = []
         self.received: list[bytes] = []
         self._outgoing: list[Transmit] = []
