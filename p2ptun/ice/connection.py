@@ -137,8 +137,6 @@ class Connection:
 
     def settle(self, may_grow: bool, now: float) -> None:
         """Draw the conclusions; `may_grow` tells whether candidates may still come, from us or from the peer."""
-        if self.is_over:
-            return
         self._select(now)
         self._nominate(may_grow, now)
         for pair in self.path.take_checks(self.lineage.valid_pairs, now):
@@ -223,9 +221,9 @@ class Connection:
 
     def _judge(self, may_grow: bool, now: float) -> None:
         """Derive the state from what the parts know."""
-        liveness = self.path.liveness
-        if liveness is Liveness.EXPIRED:
-            self._lose(now)
+        liveness, expired = self.path.liveness, self.path.expired
+        if expired is not None:
+            self._lose(expired, now)
         elif liveness is not None:
             was_suspect = self.state is AgentState.SUSPECT
             self._enter(_LIVENESS_STATES[liveness])
@@ -251,11 +249,9 @@ class Connection:
         else:
             self._finish(AgentState.FAILED, FailureReason.NO_PATH)
 
-    def _lose(self, now: float) -> None:
+    def _lose(self, pair: CandidatePair, now: float) -> None:
         """Leave a pair whose consent has expired: for another valid one, or for a restart."""
-        pair = self.path.pair
-        if pair is not None:
-            self.lineage.of(pair).expire(pair)
+        self.lineage.of(pair).expire(pair)
         self._select(now)
         if self.path.pair is not None:
             return

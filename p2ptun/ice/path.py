@@ -53,6 +53,11 @@ class Path:
         return self._consent.liveness if self._consent else None
 
     @property
+    def expired(self) -> CandidatePair | None:
+        """The pair, when consent to send on it has expired."""
+        return self._pair if self.liveness is Liveness.EXPIRED else None
+
+    @property
     def is_healthy(self) -> bool:
         """Whether there is no reason to leave."""
         works = self.liveness in (Liveness.ALIVE, Liveness.IDLE)

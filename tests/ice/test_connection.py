@@ -431,3 +431,12 @@ def test_answers_and_checks_of_strangers_restart_nothing() -> None:
     liar.agent.add_remote_candidate(replace(host("192.0.2.2:2"), ufrag=""), network.now)
     network.run(3)
     assert right.agent.generation == 0
+
+
+def test_next_credentials_of_any_but_the_next_generation_are_of_no_use() -> None:
+    couple = Couple(is_prepared=False)
+    theirs = couple.right.agent.next_credentials
+    for generation in (0, 2, 7):
+        couple.left.agent.set_next_remote_credentials(replace(theirs, generation=generation), couple.network.now)
+    couple.left.agent.restart(couple.network.now)
+    assert couple.left.agent.remote_credentials is None

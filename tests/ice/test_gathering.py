@@ -8,7 +8,7 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.gathering import Gathering, Mapping
 from p2ptun.ice.pacer import Pacer
-from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute, AttributeValue
+from p2ptun.stun.attribute import ALTERNATE_SERVER, MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute, AttributeValue
 from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message, decode_message, encode_message, success_response
 from p2ptun.types import Endpoint, Transmit
@@ -262,3 +262,70 @@ def test_timers_called_at_any_time_leave_the_next_in_the_future() -> None:
             for packet in drain(gathering):
                 if source.random() < 0.5:
                     answer(gathering, packet, (XOR_MAPPED_ADDRESS, SEEN), now=now)
+
+
+def test_questions_to_many_servers_keep_the_pace_of_the_machine() -> None:
+    """RFC 8445 14.2: 5 ms apart at least."""
+    gathering = Gathering(AgentConfig(), random_bytes_from(1), Pacer())
+    gathering.add_base(BASE, START)
+    for number in range(1, 5):
+        gathering.add_server(at(f"203.0.113.{number}:3478"), START)
+    sent = [START for _ in drain(gathering)] + [when for when, _ in advance(gathering, START + 0.1)]
+    assert [round(when - START, 6) for when in sent] == [0.0, 0.005, 0.010, 0.015]
+
+
+def test_restart_asks_every_server_again_and_keeps_bindings_alive() -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    gathering.add_server(OTHER_SERVER, START)
+    for packet in drain(gathering):
+        answer(gathering, packet, (XOR_MAPPED_ADDRESS, SEEN))
+    gathering.rest()
+    gathering.rest()
+    assert gathering.next_timeout() is None
+    gathering.renew(START + 100)
+    assert {packet.destination for _, packet in advance(gathering, START + 100.01)} == {SERVER, OTHER_SERVER}
+    gathering.renew(START + 100.02)
+    assert advance(gathering, START + 100.1) == [], "a question that is under way is enough"
+
+
+def redirect(gathering: Gathering, packet: Transmit, alternate: Endpoint) -> DropReason | None:
+    request = decode_message(packet.payload)
+    return receive(gathering, packet, error_response(request, Code.TRY_ALTERNATE, (ALTERNATE_SERVER, alternate)))
+
+
+def test_pitfall_19_server_that_names_another_is_followed_once() -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    [packet] = drain(gathering)
+    assert redirect(gathering, packet, OTHER_SERVER) is None
+    [packet] = drain(gathering)
+    assert packet.destination == OTHER_SERVER
+    answer(gathering, packet, (XOR_MAPPED_ADDRESS, SEEN))
+    mapping = gathering.next_mapping()
+    assert mapping is not None
+    assert (mapping.server, mapping.endpoint) == (SERVER, SEEN)
+
+
+def test_pitfall_19_server_that_sends_on_and_on_is_given_up() -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    for alternate in (OTHER_SERVER, at("203.0.113.3:3478")):
+        [packet] = drain(gathering)
+        redirect(gathering, packet, alternate)
+    assert drain(gathering) == []
+    assert gathering.progress == (1, 1)
+
+
+@pytest.mark.parametrize("alternate", [SIXTH_SERVER, at("127.0.0.1:3478"), SERVER, at("203.0.113.9:0")])
+def test_server_that_sends_us_where_we_cannot_go_is_given_up(alternate: Endpoint) -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    [packet] = drain(gathering)
+    redirect(gathering, packet, alternate)
+    assert drain(gathering) == []
+    assert gathering.progress == (1, 1)

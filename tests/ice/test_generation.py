@@ -649,10 +649,38 @@ def test_removed_socket_takes_its_pairs_and_checks_along() -> None:
     assert bench.answer(request, packet) is DropReason.UNKNOWN_TRANSACTION
 
 
-def test_after_the_nomination_only_triggered_checks_go_on() -> None:
+def test_after_the_nomination_what_is_untried_is_given_up_and_what_is_new_is_checked() -> None:
     bench = Bench()
     request, packet = nominating(bench)
     bench.answer(request, packet)
     assert bench.checks(START + 5) == []
     bench.request(STRANGER)
     assert [packet.destination for _, packet in bench.checks(START + 5)] == [STRANGER]
+
+
+def test_hastening_checks_everything_anew_but_what_works_or_may_not_be_checked() -> None:
+    bench = Bench()
+    bench.begin("192.0.2.1:2", "192.0.2.2:2", "192.0.2.3:2")
+    [(request, packet)] = bench.checks()
+    bench.answer(request, packet)
+    expired = bench.generation.checklist.pairs[1]
+    bench.generation.expire(expired)
+    bench.generation.hasten()
+    hastened = [packet.destination for number in range(3) for _, packet in bench.checks(START + 1 + number)]
+    assert hastened == [pair.destination for pair in bench.generation.checklist.pairs[2:]]
+    bench.request(expired.destination)
+    assert bench.checks(START + 9) == [], "not even when the peer checks it"
+
+
+def test_of_several_counted_nominations_a_late_one_is_no_longer_the_peers_choice() -> None:
+    bench = Bench(Role.CONTROLLED)
+    bench.begin("192.0.2.1:2", "192.0.2.2:2")
+    for number in range(2):
+        [(request, packet)] = bench.checks(START + number)
+        bench.answer(request, packet, now=START + number)
+    first, second = bench.generation.checklist.pairs
+    bench.request(first.destination, nomination=2)
+    bench.request(second.destination, nomination=1)
+    assert (first.is_nominated, second.is_nominated) == (True, False)
+    bench.request(second.destination, nomination=3)
+    assert (second.is_nominated, second.nomination) == (True, 3)
