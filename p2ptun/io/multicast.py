@@ -80,16 +80,17 @@ class MulticastSocket:
             raise
 
     def receive(self) -> tuple[bytes, Endpoint] | None:
-        """Take the next message that came over the link, and who sent it; None when there is none."""
+        """Take the next message that came over the link, and who sent it; None when there is none.
+
+        Raises:
+            trio.ClosedResourceError: If the socket is closed.
+        """
+        self._check_open()
         while True:
             try:
                 data, ancillary, _, sockaddr = self._socket.recvmsg(MAX_MESSAGE_SIZE + 1, _ANCILLARY_SIZE)
             except BlockingIOError:
                 return None
-            except OSError as error:
-                # an ICMP error for something sent earlier; reading it clears it
-                self.drops[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-                continue
             source = endpoint_of(sockaddr)
             if self._came_over_link(source, ancillary):
                 return data, source
@@ -103,7 +104,12 @@ class MulticastSocket:
             self.drops[f"send: {errno.errorcode.get(error.errno or 0, 'unknown')}"] += 1
 
     async def wait_readable(self) -> None:
-        """Wait until a message is there. Raises trio.ClosedResourceError when the socket is closed meanwhile."""
+        """Wait until a message is there.
+
+        Raises:
+            trio.ClosedResourceError: If the socket is closed before or meanwhile.
+        """
+        self._check_open()
         await trio.lowlevel.wait_readable(self._socket)
 
     def close(self) -> None:
@@ -112,6 +118,10 @@ class MulticastSocket:
             if trio.lowlevel.in_trio_run():
                 trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    def _check_open(self) -> None:
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
 
     def _came_over_link(self, source: Endpoint, ancillary: Sequence[tuple[int, int, bytes]]) -> bool:
         """Tell whether a message was sent to the group, or to us alone by a neighbour, over this interface."""

@@ -43,7 +43,7 @@ table inet firewall {
   chain forward {
     type filter hook forward priority filter; policy drop;
     ct state established,related accept
-    iifname "lan" oifname "wan" accept
+    iifname "lan" oifname { "wan", "lan" } accept  # the latter with br_netfilter, which shows even frames between ports
   }
   chain input {
     type filter hook input priority filter; policy drop;
