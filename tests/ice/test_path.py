@@ -96,10 +96,11 @@ def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_an
     assert not some.is_silent, "it has had no time to answer the same probe"
     path.handle_timeout(START + 1.3)
     path.judge(pairs)
-    assert some.is_silent
+    assert path.pair is some
+    assert [pair.is_silent for pair in pairs] == [True] + [False] * 6
     assert not path.is_healthy
     some.confirm(0.1, START + 2)
-    assert not some.is_silent
+    assert not any(pair.is_silent for pair in pairs)
 
 
 def test_pair_in_doubt_stays_as_long_as_no_other_answers() -> None:
