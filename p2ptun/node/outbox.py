@@ -14,9 +14,14 @@ MAX_HELD = 4
 
 
 class Outbox:
-    """Datagrams in the order in which they leave. Of those that can't leave yet the newest few are kept."""
+    """Datagrams in the order in which they leave. Of those that can't leave yet the newest few are kept.
+
+    The answer to a handshake is kept until the other side has used the keys that it brings: it may have gone the old
+    way while the other side is on the new one already.
+    """
 
     def __init__(self) -> None:
+        self._unconfirmed: bytes | None = None
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
         self._ready: deque[Transmit] = deque()
 
@@ -36,6 +41,17 @@ class Outbox:
     def hold(self, datagram: bytes) -> None:
         """Keep a datagram of the session until `release`."""
         self._held.append(datagram)
+        if datagram[0] == MessageType.RESPONSE:
+            self._unconfirmed = datagram
+
+    def confirm(self) -> None:
+        """Know that there are new keys: no answer waits for proof that it arrived."""
+        self._unconfirmed = None
+
+    def repeat(self) -> None:
+        """Hold the last answer again, unless its keys are in use: there is another way."""
+        if self._unconfirmed is not None and self._unconfirmed not in self._held:
+            self._held.append(self._unconfirmed)
 
     def release(self, path: Path) -> None:
         """Let what was held go over `path`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
 from p2ptun.aead.buffer import Batch
@@ -38,6 +37,7 @@ from p2ptun.node.path import Path
 from p2ptun.node.standing import Standing
 from p2ptun.tunnel import event as tunnel
 from p2ptun.tunnel.control import CloseReason
+from p2ptun.tunnel.session import Session
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
 
 Remote: TypeAlias = IceParameters
@@ -104,7 +104,13 @@ class Peer:
     @property
     def next_timer(self) -> str | None:
         """Name what `next_timeout` is about."""
-        return min(self._timers(), default=(0.0, None), key=lambda timer: timer[0])[1]
+        machines: list[tuple[str, Agent | Keying | Negotiation | Session]]
+        machines = [("ice", self.agent), ("peer", self._keying), ("signalling", self._negotiation)]
+        if self.link is not None:
+            machines.append(("tunnel", self.link.session))
+        due = [(at, layer, each.next_timer) for layer, each in machines if (at := each.next_timeout()) is not None]
+        _, layer, timer = min(due, default=(0.0, "", None), key=lambda each: each[0])
+        return None if timer is None else f"{layer} {timer.name.lower().replace('_', ' ')}"
 
     # Commands
 
@@ -249,16 +255,6 @@ class Peer:
     def _has_keys(self) -> bool:
         return self.link is not None and self.link.session.algorithm is not None
 
-    def _timers(self) -> list[tuple[float, str]]:
-        named = [
-            (self.agent.next_timeout(), f"ice {_words(self.agent.next_timer)}"),
-            (self._keying.next_timeout(), f"peer {_words(self._keying.next_timer)}"),
-            (self._negotiation.next_timeout(), f"signalling {_words(self._negotiation.next_timer)}"),
-        ]
-        if self.link is not None:
-            named.append((self.link.session.next_timeout(), f"tunnel {_words(self.link.session.next_timer)}"))
-        return [(at, name) for at, name in named if at is not None]
-
     def _drain(self, now: float) -> None:
         self.touched[self.name] = None
         while self._take_event(now) or self._release_waiting(now):
@@ -338,6 +334,7 @@ class Peer:
         self._events.append(PathSelected(self.path))
         if old is None or not old.is_same_way(self.path) or self._keying.doubts_keys:
             self._negotiation.hasten()
+            self._outbox.repeat()
             self._begin_keying(now)
 
     def _follow_agent(self, state: ice.AgentState, reason: ice.FailureReason | None) -> None:
@@ -355,10 +352,10 @@ class Peer:
                 self._keying.succeed()
                 self.agent.record_sent(now)  # a path that fell idle while people carried descriptions is in use now
                 self._enter(STATES[self.agent.state])
-                self._negotiation.hasten()
+                self._use_new_keys()
             case tunnel.SessionRekeyed():
                 self._events.append(PeerRekeyed())
-                self._negotiation.hasten()
+                self._use_new_keys()
             case tunnel.SessionFailed():
                 self._give_up_handshake(now)
             case tunnel.PeerClosed():
@@ -367,6 +364,10 @@ class Peer:
                 self._events.extend(self._negotiation.receive(message, now))
             case _:
                 pass  # SessionExpired: the next packet makes new keys
+
+    def _use_new_keys(self) -> None:
+        self._outbox.confirm()
+        self._negotiation.hasten()
 
     def _begin_keying(self, now: float) -> None:
         if self.link is not None and self.path is not None:
@@ -394,7 +395,3 @@ class Peer:
 
 def _path(event: ice.PairSelected) -> Path:
     return Path(event.base, event.destination, event.local, event.remote, event.rtt)
-
-
-def _words(name: Enum | None) -> str:
-    return "" if name is None else name.name.lower().replace("_", " ")

@@ -29,3 +29,9 @@ def test_a_path_reads_as_status_shows_it() -> None:
     assert str(path(CandidateType.SERVER_REFLEXIVE, CandidateType.HOST)) == "direct 198.51.100.2:2 (srflx/host)"
     relayed = path(CandidateType.HOST, CandidateType.RELAYED, "[2001:db8::1]:3")
     assert str(relayed) == "relay [2001:db8::1]:3 (host/relay)"
+
+
+def test_a_way_is_where_datagrams_leave_and_where_they_go() -> None:
+    plain, learnt = path(CandidateType.HOST, CandidateType.HOST), path(CandidateType.HOST, CandidateType.PEER_REFLEXIVE)
+    assert plain.is_same_way(learnt)
+    assert not plain.is_same_way(path(CandidateType.HOST, CandidateType.HOST, "198.51.100.2:3"))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
+import pytest
+
 from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.named import disguise
 from p2ptun.ice.scope import is_refused
-from p2ptun.node.event import GatheringCompleted, LocalCandidateFound, PeerState, RemoteCandidateFound
+from p2ptun.node.event import (
+    GatheringCompleted,
+    LocalCandidateFound,
+    LocalCandidateRemoved,
+    PeerState,
+    RemoteCandidateFound,
+    RemoteCandidateRemoved,
+    RemoteNameFound,
+)
+from p2ptun.node.signalling import NEWS_BURST, NEWS_PER_SECOND, place_of
 from p2ptun.signal.candidate import encode_candidate
-from p2ptun.tunnel.control import Candidates
-from tests.node.world import SOCKET_B, World, ping
+from p2ptun.tunnel.control import MAX_CANDIDATES, IceCredentials, IceDescription
+from tests.node.world import SOCKET_A, SOCKET_B, World, ping
 from tests.sim.nat import Behaviour, Nat
 from tests.sim.network import at
 
@@ -48,10 +61,18 @@ def redescribe(world: World) -> None:
     world.answer = type(world.answer)(world.answer.credentials, world.to_alice.describe())
 
 
+REVISIONS = itertools.count(1000)
+
+
 def tell(world: World, *packed: bytes) -> None:
-    """Let Alice say candidates through the tunnel."""
+    """Let Alice say candidates through the tunnel, in place of those she has."""
     assert world.to_bob.link is not None
-    world.to_bob.link.session.send_control(Candidates(0, packed), world.network.now)
+    own, following = world.to_bob.agent.local_credentials, world.to_bob.agent.next_credentials
+    credentials, next_credentials = (
+        IceCredentials(each.generation, each.ufrag, each.password) for each in (own, following)
+    )
+    message = IceDescription(next(REVISIONS), 0, credentials, next_credentials, packed, False, 0)
+    world.to_bob.link.session.send_control(message, world.network.now)
     world.to_bob.handle_timeout(world.network.now)
     world.network.run(0.5)
 
@@ -128,11 +149,13 @@ def test_a_new_public_address_is_told_as_a_replacement() -> None:
 def test_a_flood_of_candidates_is_told_no_further_than_it_is_believed() -> None:
     """Else a peer could fill the log of whoever keeps the `--json` events."""
     world = World().connect().settle()
-    draw = random.Random(1).randbytes
+    draw, began_at = random.Random(1).randbytes, world.network.now
     for _ in range(100):
-        tell(world, *(b"\0\xcb\0\x71" + draw(5) for _ in range(32)))  # hosts in 203.0.113.0/24
+        tell(world, *(b"\0\xcb\0\x71" + draw(5) for _ in range(MAX_CANDIDATES)))  # hosts in 203.0.113.0/24
     found = [event for event in world.bob.events("alice") if isinstance(event, RemoteCandidateFound)]
-    assert 2 < len(found) <= world.bob.config.max_candidates
+    believed = NEWS_BURST + NEWS_PER_SECOND * (world.network.now - began_at)
+    assert 2 < len(found) <= believed * MAX_CANDIDATES < 100 * MAX_CANDIDATES / 3
+    assert world.to_alice.drops["peer: description too soon after others"] >= 100 - believed
     packets, _ = world.talk(3)
     assert world.bob.received == packets, world.describe()
 
@@ -172,6 +195,72 @@ def test_a_flood_of_candidates_is_bounded() -> None:
     good = encode_candidate(world.to_bob.agent.local_candidates[0])
     for port in range(2000, 2500, 25):
         tell(world, *(good[:-4] + (port + offset).to_bytes(2, "big") + good[-2:] for offset in range(25)))
-    assert len(world.to_alice.agent.remote_candidates) <= 2 * world.bob.config.max_candidates
-    assert len(world.to_alice.agent.pairs) <= world.bob.config.max_pairs
+        assert len(world.to_alice.agent.remote_candidates) <= 2 * world.bob.config.max_candidates
+        assert len(world.to_alice.agent.pairs) <= world.bob.config.max_pairs
     assert world.to_alice.state is PeerState.CONNECTED
+    packets, _ = world.talk(3)
+    assert world.bob.received == packets, world.describe()
+
+
+def test_a_socket_that_is_gone_is_told_of() -> None:
+    world = World().connect().settle()
+    add_socket(world, LATE)
+    world.network.run(2)
+    assert at(LATE) in [each.endpoint for each in world.to_alice.agent.remote_candidates]
+    world.alice.node.remove_local_address(at(LATE), world.network.now)
+    world.alice.take()
+    world.network.run(2)
+    gone = [each.candidate.endpoint for each in world.alice.events("bob") if isinstance(each, LocalCandidateRemoved)]
+    assert gone == [at(LATE)]
+    told = [each for each in world.bob.events("alice") if isinstance(each, RemoteCandidateRemoved)]
+    assert [place_of(each.candidate) for each in told] == [at(LATE)]
+    assert at(LATE) not in [each.endpoint for each in world.to_alice.agent.remote_candidates]
+    packets, _ = world.talk(3)
+    assert world.bob.received == packets, world.describe()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_told_arrives_whatever_the_network_loses(seed: int) -> None:
+    world = World(seed).connect().settle()
+    world.network.loss = 0.5
+    world.network.jitter = 0.2
+    world.network.repetition = 0.2
+    sockets = [f"198.51.100.{number}:700{number}" for number in range(1, 8)]
+    for socket in sockets:
+        add_socket(world, socket)
+        world.network.run(0.1)
+    for socket in sockets[::2]:
+        world.alice.node.remove_local_address(at(socket), world.network.now)
+    world.alice.take()
+    world.network.run(60)
+    told = {each.endpoint for each in world.to_alice.agent.remote_candidates}
+    assert {at(socket) for socket in sockets[1::2]} <= told, f"seed {seed}: {world.describe()}"
+    assert not {at(socket) for socket in sockets[::2]} & told, f"seed {seed}: {world.describe()}"
+
+
+def named(world: World, name: str) -> bytes:
+    """Pack a candidate of Alice with a name in place of its address."""
+    (host,) = world.to_bob.agent.local_candidates
+    return encode_candidate(disguise(host, name))
+
+
+NAME = "12345678-1234-4234-8234-123456789abc.local"
+
+
+def test_a_name_is_told_and_its_address_is_used_once_it_is_known() -> None:
+    world = World().connect().settle()
+    tell(world, named(world, NAME))
+    (asked,) = [each.candidate for each in world.bob.events("alice") if isinstance(each, RemoteNameFound)]
+    assert asked.name == NAME
+    assert at(SOCKET_A) not in [each.endpoint for each in world.to_alice.agent.remote_candidates]
+    late = at(SOCKET_A).address + 5
+    world.to_alice.resolve(asked, late, world.network.now)
+    assert late in [each.endpoint.address for each in world.to_alice.agent.remote_candidates]
+    tell(world, named(world, NAME))
+    world.bob.take()
+    assert len([each for each in world.bob.events("alice") if isinstance(each, RemoteNameFound)]) == 1
+    tell(world)
+    assert late not in [each.endpoint.address for each in world.to_alice.agent.remote_candidates]
+    world.to_alice.resolve(asked, late, world.network.now)
+    assert late not in [each.endpoint.address for each in world.to_alice.agent.remote_candidates], "too late"
+    assert world.is_connected()

@@ -25,7 +25,7 @@ def pose_as_bob(world: World, tie_breaker: int) -> None:
     now = world.network.now
     mallory.node.add_peer(peer, now)
     peer.agent.set_remote_credentials(world.offer.credentials, now)
-    for candidate in world.offer.candidates:
+    for candidate in world.to_bob.describe():
         peer.agent.add_remote_candidate(candidate, now)
     peer.handle_timeout(now)
     world.network.flush()
