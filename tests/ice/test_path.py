@@ -97,7 +97,7 @@ def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_an
     path.handle_timeout(START + 1.3)
     path.judge(pairs)
     assert path.pair is some
-    assert [pair.is_silent for pair in pairs] == [True] + [False] * 6
+    assert [pair.is_silent for pair in pairs] == [True] + [False] * 5
     assert not path.is_healthy
     some.confirm(0.1, START + 2)
     assert not any(pair.is_silent for pair in pairs)
