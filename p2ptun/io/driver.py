@@ -6,7 +6,7 @@ It owns no protocol. It feeds the node what arrives, lets time pass for it, send
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -14,8 +14,8 @@ import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import LocalProtocolError
+from p2ptun.io.base import Socket
 from p2ptun.io.tun import TunDevice
-from p2ptun.io.udp import UdpSocket
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
@@ -24,7 +24,7 @@ from p2ptun.types import Endpoint, SendError, Transmit
 
 
 class Driver:
-    """Runs one node over one TUN device and its UDP sockets.
+    """Runs one node over one TUN device and the sockets of its bases.
 
     Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards. Sockets
     come and go while it runs; their owner closes them after `remove_socket`.
@@ -35,7 +35,7 @@ class Driver:
         self.node = node
         self._tun = tun
         self._handle_event = handle_event
-        self._sockets: dict[Endpoint, UdpSocket] = {}
+        self._sockets: dict[Endpoint, Socket] = {}
         self._nursery: trio.Nursery | None = None
         self._past_drops: Counter[str] = Counter()
         self._timer = trio.CancelScope()
@@ -43,7 +43,7 @@ class Driver:
         self._sources: list[Endpoint] = []
 
     @property
-    def sockets(self) -> Mapping[Endpoint, UdpSocket]:
+    def sockets(self) -> Mapping[Endpoint, Socket]:
         """The sockets by the address they are bound to."""
         return self._sockets
 
@@ -57,14 +57,14 @@ class Driver:
         counted.update({f"interface: {name}": count for name, count in self._tun.write_errors.items()})
         return counted
 
-    def start(self, nursery: trio.Nursery, sockets: list[UdpSocket]) -> None:
+    def start(self, nursery: trio.Nursery, sockets: Sequence[Socket]) -> None:
         """Start the tasks of the loop in `nursery`; they end with it."""
         self._nursery = nursery
         for socket in sockets:
             self.add_socket(socket)
         nursery.start_soon(self._run_timer)
 
-    def add_socket(self, socket: UdpSocket) -> None:
+    def add_socket(self, socket: Socket) -> None:
         """Use one more socket, which no other is bound like.
 
         Raises:
@@ -73,8 +73,8 @@ class Driver:
         if self._nursery is None or socket.local in self._sockets:
             raise LocalProtocolError(f"the socket on {socket.local} comes too early, or twice")
         self._sockets[socket.local] = socket
-        self._nursery.start_soon(self._read_udp, socket)
-        self.node.add_local_address(socket.local, trio.current_time())
+        self._nursery.start_soon(self._read, socket)
+        self.node.add_local_address(socket.local, trio.current_time(), socket.tcp_type)
         self.flush()
 
     def remove_socket(self, base: Endpoint) -> None:
@@ -117,7 +117,7 @@ class Driver:
         if error is not None:
             self.node.record_send_error(transmit.source, transmit.destination, error, trio.current_time())
 
-    async def _read_udp(self, socket: UdpSocket) -> None:
+    async def _read(self, socket: Socket) -> None:
         """Read until the socket is closed or no longer ours."""
         while True:
             try:
@@ -132,6 +132,8 @@ class Driver:
             packets = self.node.receive_datagrams(self._datagrams, self._sources, socket.local, trio.current_time())
             if packets.spans:
                 self._tun.write_batch(packets)
+            while (failure := socket.next_failure()) is not None:
+                self.node.record_send_error(socket.local, *failure, trio.current_time())
             self.flush()
 
     async def _send_flight(self, flight: Flight) -> None:
@@ -160,7 +162,7 @@ class Driver:
         return float("inf") if at is None else at
 
 
-def _drops_of(socket: UdpSocket) -> Counter[str]:
+def _drops_of(socket: Socket) -> Counter[str]:
     counted = Counter({f"send: {error.value}": count for error, count in socket.send_errors.items()})
     counted.update({f"receive: {name}": count for name, count in socket.receive_errors.items()})
     return counted

@@ -71,6 +71,7 @@ class UdpSocket:
         self._sources: dict[SockAddr, Endpoint] = {}
         self._destinations: dict[Endpoint, SockAddr | SendError] = {}
         self.local = endpoint_of(sock.getsockname())
+        self.tcp_type = None
 
     @classmethod
     async def bind(cls, local: Endpoint, options: SocketOptions = DEFAULT_OPTIONS) -> UdpSocket:
@@ -157,6 +158,9 @@ class UdpSocket:
             sources.append(self._sources.get(sockaddr) or self._remember_source(sockaddr))
             end += size
         return len(sources) - before
+
+    def next_failure(self) -> None:
+        """Give nothing: what goes wrong with a datagram is said when it is sent, or never."""
 
     def send(self, payload: bytes | bytearray | memoryview, destination: Endpoint) -> SendError | None:
         """Send one datagram; None when the kernel took it, else why not (counted too)."""

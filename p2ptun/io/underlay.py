@@ -1,4 +1,10 @@
-"""The sockets below the tunnel: one for each address of this machine that is fit for a host candidate."""
+"""The sockets below the tunnel: for each address of this machine that is fit for a host candidate one of UDP, and TCP.
+
+TCP is for networks that block UDP, and always there: at what moment somebody would miss it nobody knows beforehand, and
+its checks come after those of UDP. Each address opens connections, and takes some at the port number of its UDP socket,
+which the other side is told by one bit. Only a global address also does both at once (simultaneous open): there, a
+firewall may stand without a NAT, and lets in what answers.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +13,15 @@ from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 from p2ptun.errors import DeviceError
+from p2ptun.ice.candidate_type import TcpType
 from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
+from p2ptun.io.base import Socket
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.network import Network
 from p2ptun.io.socket_options import SocketOptions
+from p2ptun.io.tcp import TcpBase
 from p2ptun.io.udp import UdpSocket
-from p2ptun.types import Endpoint, IPAddress
+from p2ptun.types import Endpoint, IPAddress, Transport
 
 ADDRESS_HOLDERS = frozenset({"dummy", "vrf"})
 """Link kinds that hold addresses but carry no packets: what is sent from there leaves by another interface."""
@@ -26,7 +35,7 @@ logger = logging.getLogger(__name__)
 class SocketUser(Protocol):
     """Who reads and writes the sockets: the driver."""
 
-    def add_socket(self, socket: UdpSocket) -> None: ...
+    def add_socket(self, socket: Socket) -> None: ...
 
     def remove_socket(self, base: Endpoint) -> None: ...
 
@@ -42,12 +51,12 @@ class Underlay:
         """Bind to `port` on every address; 0 lets the kernel choose, for each address its own."""
         self._port = port
         self._guard = RouteGuard()
-        self._sockets: dict[Place, UdpSocket] = {}
+        self._sockets: dict[Place, list[Socket]] = {}
 
     @property
-    def sockets(self) -> list[UdpSocket]:
-        """The sockets there are, the oldest first."""
-        return list(self._sockets.values())
+    def sockets(self) -> list[Socket]:
+        """The sockets there are: the oldest address first, and of each address UDP first."""
+        return _flat(self._sockets.values())
 
     async def open(self, network: Network) -> None:
         """Bind a socket to each candidate address; one that can't be bound is passed over.
@@ -79,15 +88,15 @@ class Underlay:
         moving = {local.address for local in wanted}
         for place in gone:
             if place[0] in moving:  # to another interface: two sockets can't have one address and port
-                self._sockets[place].close()
-        fresh = {_place(local): socket for local in wanted if (socket := await self._take_over(local, gone))}
-        old = [self._sockets.pop(place) for place in gone]
+                _close(self._sockets[place])
+        fresh = {_place(local): sockets for local in wanted if (sockets := await self._take_over(local, gone))}
+        old = _flat(self._sockets.pop(place) for place in gone)
         self._sockets |= fresh
-        taken = {socket.local for socket in fresh.values()}
+        taken = {socket.local for socket in _flat(fresh.values())}
         for socket in old:
             if socket.local in taken:
                 user.remove_socket(socket.local)
-        for socket in fresh.values():
+        for socket in _flat(fresh.values()):
             user.add_socket(socket)
         for socket in old:
             if socket.local not in taken:
@@ -97,13 +106,12 @@ class Underlay:
     def learn(self, network: Network) -> None:
         """Ask anew which way datagrams go: routes have changed, or links of tunnels."""
         self._guard.learn(network.links)
-        for socket in self._sockets.values():
+        for socket in self.sockets:
             socket.forget_routes()
 
     def close(self) -> None:
         """Close everything; twice is harmless."""
-        for socket in self._sockets.values():
-            socket.close()
+        _close(self.sockets)
         self._guard.close()
 
     def __enter__(self) -> Underlay:
@@ -120,24 +128,54 @@ class Underlay:
         excess = max(0, len(candidates) + len(leaving) - MAX_CANDIDATE_ADDRESSES)
         return [place for place in self._sockets if place not in present] + leaving[:excess]
 
-    async def _take_over(self, local: LocalAddress, gone: Iterable[Place]) -> UdpSocket | None:
-        """Bind a socket to an address that is new; None when that fails, as it does when the address is gone again."""
+    async def _take_over(self, local: LocalAddress, gone: Iterable[Place]) -> list[Socket]:
+        """Bind sockets to an address that is new; none when that fails, as it does when the address is gone again."""
         for port in dict.fromkeys((self._port_for(local, gone), self._port)):
             try:
                 return await self._bind(local, port)
             except DeviceError as error:
                 logger.info("no socket on %s: %s", local.address, error)
-        return None
+        return []
 
     def _port_for(self, local: LocalAddress, gone: Iterable[Place]) -> int:
         """Choose the port of a socket that goes, best one of the same interface, else of one that stays."""
         alike = [place for place in (*gone, *self._sockets) if place[0].version == local.address.version]
         alike.sort(key=lambda place: place[1] != local.index)
-        return self._sockets[alike[0]].local.port if alike else self._port
+        return self._sockets[alike[0]][0].local.port if alike else self._port
 
-    async def _bind(self, local: LocalAddress, port: int) -> UdpSocket:
+    async def _bind(self, local: LocalAddress, port: int) -> list[Socket]:
         interface = None if local.kind in ADDRESS_HOLDERS else local.interface
-        return await UdpSocket.bind(Endpoint(local.address, port), SocketOptions(interface, guard=self._guard))
+        options = SocketOptions(interface, guard=self._guard)
+        udp = await UdpSocket.bind(Endpoint(local.address, port), options)
+        return [udp, *await _open_tcp(udp.local, options)]
+
+
+async def _open_tcp(udp: Endpoint, options: SocketOptions) -> list[Socket]:
+    """Open the TCP bases beside a UDP socket; without one of them the tunnel only has fewer ways."""
+    bases: list[Socket] = [TcpBase.active(udp.address, options)]
+    bases += await _listen(udp, (udp.port, 0), TcpType.PASSIVE, options)
+    if udp.address.is_global:
+        bases += await _listen(udp, (0,), TcpType.SIMULTANEOUS_OPEN, options)
+    return bases
+
+
+async def _listen(udp: Endpoint, ports: tuple[int, ...], tcp_type: TcpType, options: SocketOptions) -> list[TcpBase]:
+    """Listen on the first of `ports` that is free; give no base when none is."""
+    for port in ports:
+        try:
+            return [await TcpBase.listen(Endpoint(udp.address, port, Transport.TCP), tcp_type, options)]
+        except DeviceError as error:
+            logger.info("no %s TCP base: %s", tcp_type.value, error)
+    return []
+
+
+def _flat(groups: Iterable[list[Socket]]) -> list[Socket]:
+    return [socket for group in groups for socket in group]
+
+
+def _close(sockets: Iterable[Socket]) -> None:
+    for socket in sockets:
+        socket.close()
 
 
 def _place(local: LocalAddress) -> Place:

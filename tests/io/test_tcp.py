@@ -83,6 +83,14 @@ async def reading(*bases: TcpBase) -> AsyncIterator[list[Reader]]:
             base.close()
 
 
+async def until_read(reader: Reader, count: int) -> None:
+    await until(lambda: len(reader.datagrams) == count)
+
+
+async def until_failed(count: int, *readers: Reader) -> None:
+    await until(lambda: all(len(reader.failures) == count for reader in readers))
+
+
 async def two_ends() -> tuple[TcpBase, TcpBase]:
     return TcpBase.active(LOOPBACK.address), await TcpBase.listen(LOOPBACK)
 
@@ -151,9 +159,9 @@ async def test_large_frames_of_one_that_is_known_come_in_one_after_the_other() -
         other.base.send(request(), other.sources[0])
         sent = [DATA + os.urandom(65534) for _ in range(30)]
         for payload in sent:
-            before = len(other.datagrams)
+            count = len(other.datagrams) + 1
             assert one.base.send(payload, other.base.local) is None
-            await until(lambda before=before: len(other.datagrams) > before)
+            await until_read(other, count)
         assert other.datagrams[1:] == sent
 
 
@@ -208,11 +216,11 @@ async def test_the_end_of_a_connection_is_told_to_who_relied_on_it_and_the_next_
     async with reading(active, passive) as (one, other):
         for number in range(1, 3):
             one.base.send(request(), passive.local)
-            await until(lambda number=number: len(other.sources) == number)
+            await until_read(other, number)
             other.base.send(request(), other.sources[-1])
             [connection] = passive._connections.values()
             connection.socket.shutdown(socket.SHUT_RDWR)
-            await until(lambda number=number: len(one.failures) == len(other.failures) == number)
+            await until_failed(number, one, other)
         assert one.failures == [(passive.local, SendError.REFUSED)] * 2
         assert other.failures == [(source, SendError.REFUSED) for source in other.sources]
         assert (one.base.connections, other.base.connections) == (0, 0)
@@ -329,7 +337,7 @@ async def test_idle_connections_are_closed_and_those_in_use_are_not(autojump_clo
             other.base.send(request(), other.sources[0])
             await trio.sleep(IDLE_TIMEOUT / 2)
             one.base.send(request(), passive.local)
-            await until(lambda number=number: len(other.datagrams) == number)
+            await until_read(other, number)
         assert (one.base.connections, other.base.connections) == (1, 1)
         await trio.sleep(IDLE_TIMEOUT + 1)
         assert (one.base.connections, other.base.connections) == (0, 0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from p2ptun.ice.candidate_type import TcpType
+from p2ptun.io.address import LocalAddress
+from p2ptun.io.network import Network
 from p2ptun.io.socket_options import SocketOptions
 from p2ptun.io.tcp import TcpBase
+from p2ptun.io.underlay import Underlay
 from p2ptun.types import Endpoint, SendError, Transport
 from tests.io.namespace import in_namespace, shell
 from tests.io.test_driver import until
@@ -101,5 +106,19 @@ def test_an_interface_is_not_left_and_a_firewall_of_ours_is_told() -> None:
             assert base.send(request(), Endpoint.of("192.0.2.1", 9, Transport.TCP)) is SendError.UNREACHABLE
             shell("ip link set here0 down")
             assert base.send(request(), Endpoint.of("10.9.0.2", 9, Transport.TCP)) is SendError.UNREACHABLE
+
+    run(body)
+
+
+@in_namespace
+def test_global_addresses_also_open_simultaneously() -> None:
+    shell("ip link add here0 type veth peer there0; ip address add 8.8.8.8/24 dev here0; ip link set here0 up")
+
+    async def body() -> None:
+        with Underlay() as underlay:
+            here = (LocalAddress(ip_address("8.8.8.8"), 24, "here0", 2, "veth", True),)
+            await underlay.open(Network(here, here))
+            assert [each.tcp_type for each in underlay.sockets] == [None, TcpType.ACTIVE, TcpType.PASSIVE, OPEN]
+            assert len({each.local for each in underlay.sockets}) == 4
 
     run(body)

@@ -9,11 +9,14 @@ import pytest
 import trio
 
 from p2ptun.errors import DeviceError
+from p2ptun.ice.candidate_type import TcpType
 from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
+from p2ptun.io.base import Socket
 from p2ptun.io.network import Network
+from p2ptun.io.tcp import TcpBase
 from p2ptun.io.udp import UdpSocket
 from p2ptun.io.underlay import Underlay
-from p2ptun.types import Endpoint, SendError
+from p2ptun.types import Endpoint, SendError, Transport
 
 pytestmark = pytest.mark.trio
 
@@ -37,21 +40,30 @@ class User:
         self.sockets = {socket.local: socket for socket in underlay.sockets}
         self.said: list[str] = []
 
-    def add_socket(self, socket: UdpSocket) -> None:
+    def add_socket(self, socket: Socket) -> None:
         assert socket.local not in self.sockets
         self.sockets[socket.local] = socket
-        self.said.append(f"+{socket.local.address}")
+        self._say("+", socket.local)
 
     def remove_socket(self, base: Endpoint) -> None:
         self.sockets.pop(base)
-        self.said.append(f"-{base.address}")
+        self._say("-", base)
+
+    def _say(self, sign: str, base: Endpoint) -> None:
+        """Note what happens to UDP sockets; those of TCP share their fate."""
+        if base.transport is Transport.UDP:
+            self.said.append(f"{sign}{base.address}")
+
+
+def udp(underlay: Underlay) -> list[UdpSocket]:
+    return [socket for socket in underlay.sockets if isinstance(socket, UdpSocket)]
 
 
 def addresses(underlay: Underlay) -> list[str]:
-    return [str(socket.local.address) for socket in underlay.sockets]
+    return [str(socket.local.address) for socket in udp(underlay)]
 
 
-async def is_closed(socket: UdpSocket) -> bool:
+async def is_closed(socket: Socket) -> bool:
     try:
         with trio.move_on_after(0.01):
             await socket.wait_readable()
@@ -63,7 +75,7 @@ async def is_closed(socket: UdpSocket) -> bool:
 async def test_each_address_gets_a_socket_that_is_closed_at_the_end() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1"), local("127.0.0.2"), local("127.0.0.3", kind="dummy")))
-        sockets = underlay.sockets
+        sockets = udp(underlay)
         assert addresses(underlay) == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
         assert 0 not in {each.local.port for each in sockets}
         assert sockets[0].send(b"x", sockets[1].local) is None
@@ -74,10 +86,10 @@ async def test_each_address_gets_a_socket_that_is_closed_at_the_end() -> None:
 async def test_a_port_can_be_asked_for() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1")))
-        port = underlay.sockets[0].local.port
+        port = udp(underlay)[0].local.port
     with Underlay(port) as underlay:
         await underlay.open(network(local("127.0.0.1")))
-        assert underlay.sockets[0].local.port == port
+        assert udp(underlay)[0].local.port == port
 
 
 async def test_an_address_that_is_gone_is_passed_over() -> None:
@@ -104,12 +116,12 @@ async def test_a_machine_without_addresses_is_told_so() -> None:
 async def test_a_new_address_takes_over_the_port_of_the_one_that_goes() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1"), local("::1")))
-        user, before = User(underlay), underlay.sockets
+        user, before = User(underlay), udp(underlay)
         await underlay.follow(network(local("127.0.0.2"), local("::1")), user)
         assert user.said == ["+127.0.0.2", "-127.0.0.1"], "what is new is there before what is old goes"
         assert addresses(underlay) == ["::1", "127.0.0.2"]
-        assert underlay.sockets[0] is before[1]
-        assert underlay.sockets[1].local.port == before[0].local.port
+        assert udp(underlay)[0] is before[1]
+        assert udp(underlay)[1].local.port == before[0].local.port
         assert user.sockets.keys() == {socket.local for socket in underlay.sockets}
         assert [await is_closed(socket) for socket in before] == [True, False]
 
@@ -117,20 +129,20 @@ async def test_a_new_address_takes_over_the_port_of_the_one_that_goes() -> None:
 async def test_a_new_address_beside_others_gets_their_port_where_it_is_free() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1")))
-        user, port = User(underlay), underlay.sockets[0].local.port
+        user, port = User(underlay), udp(underlay)[0].local.port
         with await UdpSocket.bind(Endpoint.of("127.0.0.3", port)):
             await underlay.follow(network(*(local(f"127.0.0.{number}") for number in (1, 2, 3))), user)
-        assert [socket.local.port == port for socket in underlay.sockets] == [True, True, False]
+        assert [socket.local.port == port for socket in udp(underlay)] == [True, True, False]
 
 
 async def test_an_address_that_moves_to_another_interface_gets_a_new_socket_with_the_same_port() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1"), local("127.0.0.2")))
-        user, before = User(underlay), underlay.sockets
+        user, before = User(underlay), udp(underlay)
         await underlay.follow(network(local("127.0.0.1", index=7), local("127.0.0.2")), user)
         assert user.said == ["-127.0.0.1", "+127.0.0.1"], "no two with one base"
-        assert [socket.local for socket in underlay.sockets] == [before[1].local, before[0].local]
-        assert underlay.sockets[1] is not before[0]
+        assert [socket.local for socket in udp(underlay)] == [before[1].local, before[0].local]
+        assert udp(underlay)[1] is not before[0]
         assert await is_closed(before[0])
 
 
@@ -156,17 +168,50 @@ async def test_too_many_on_their_way_out_go_the_oldest_first() -> None:
         user = User(underlay)
         await underlay.follow(network(local("127.0.1.1"), local("127.0.1.2"), leaving=tuple(every)), user)
         assert user.said[2:] == ["-127.0.0.1", "-127.0.0.2"]
-        assert len(underlay.sockets) == MAX_CANDIDATE_ADDRESSES
+        assert len(udp(underlay)) == MAX_CANDIDATE_ADDRESSES
 
 
 async def test_a_route_that_turns_into_a_tunnel_is_noticed_with_the_next_change() -> None:
     holder = local("127.0.0.1", kind="dummy")
     with Underlay() as underlay:
         await underlay.open(network(holder))
-        [socket] = underlay.sockets
+        [socket] = udp(underlay)
         destination = Endpoint.of("127.0.0.9", 9)
         assert socket.send(b"x", destination) is None
         underlay.learn(network(holder, links={1: True}))
         assert socket.send(b"x", destination) is SendError.THROUGH_TUNNEL
         await underlay.follow(network(holder), User(underlay))
         assert socket.send(b"x", destination) is None
+
+
+async def test_each_address_also_opens_connections_and_takes_them_at_the_same_port() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1"), local("::1")))
+        kinds = [(str(each.local.address), each.local.transport, each.tcp_type) for each in underlay.sockets]
+        for_one = [(Transport.UDP, None), (Transport.TCP, TcpType.ACTIVE), (Transport.TCP, TcpType.PASSIVE)]
+        assert kinds == [(address, *kind) for address in ("127.0.0.1", "::1") for kind in for_one]
+        ports = [each.local.port for each in underlay.sockets]
+        assert ports[0] == ports[2]
+        assert ports[3] == ports[5]
+
+
+async def test_where_the_port_is_taken_connections_come_to_another() -> None:
+    with await UdpSocket.bind(Endpoint.of("127.0.0.1", 0)) as probe:
+        port = probe.local.port
+    with await TcpBase.listen(Endpoint.of("127.0.0.1", port, Transport.TCP)), Underlay(port) as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        _, _, passive = underlay.sockets
+        assert passive.tcp_type is TcpType.PASSIVE
+        assert passive.local.port not in (0, port)
+
+
+async def test_an_address_that_moves_takes_its_tcp_bases_along() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        user, before = User(underlay), underlay.sockets
+        await underlay.follow(network(local("127.0.0.1", index=7)), user)
+        assert [socket.local for socket in underlay.sockets] == [socket.local for socket in before]
+        assert user.sockets == {socket.local: socket for socket in underlay.sockets}
+        assert [await is_closed(socket) for socket in before] == [True] * 3
+        await underlay.follow(network(), user)
+        assert user.sockets == {}
