@@ -15,6 +15,7 @@ from p2ptun.ice.named import NamedCandidate, ToldCandidate
 from p2ptun.ice.tcp import has_to_be_told
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import PeerEvent, RemoteCandidateFound, RemoteCandidateRemoved, RemoteNameFound
+from p2ptun.node.names import HostNames
 from p2ptun.node.parameters import IceParameters, best_candidates
 from p2ptun.node.signalling import News, Signalling, Timer, place_of
 from p2ptun.signal.description import MAX_CANDIDATES as MAX_DESCRIBED
@@ -32,8 +33,10 @@ class Negotiation:
     side hasn't heard of our restart yet, and takes what it announced for the next generation.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, names: HostNames | None = None) -> None:
+        """Speak for `agent`; with `names` in place of addresses."""
         self._agent = agent
+        self._names = names
         self._signalling = Signalling()
         self._addresses: dict[Hashable, IPAddress] = {}
         self._is_gathered = False
@@ -127,7 +130,8 @@ class Negotiation:
 
     @property
     def _worth_telling(self) -> tuple[Candidate, ...]:
-        return tuple(each for each in self._agent.local_candidates if has_to_be_told(each))
+        worthy = (each for each in self._agent.local_candidates if has_to_be_told(each))
+        return tuple(worthy if self._names is None else map(self._names.disguise, worthy))
 
     def _take_in(self, news: News, now: float) -> list[PeerEvent]:
         agent, told, before = self._agent, news.parameters, self._places()

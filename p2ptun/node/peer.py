@@ -30,6 +30,7 @@ from p2ptun.node.event import (
 )
 from p2ptun.node.keying import Keying
 from p2ptun.node.link import Link
+from p2ptun.node.names import HostNames
 from p2ptun.node.negotiation import Negotiation
 from p2ptun.node.outbox import Outbox
 from p2ptun.node.parameters import IceParameters
@@ -63,7 +64,8 @@ class Peer:
     live on as long as they may.
     """
 
-    def __init__(self, name: str, agent: Agent) -> None:
+    def __init__(self, name: str, agent: Agent, names: HostNames | None = None) -> None:
+        """Make a peer; with `names` the other side is told names in place of this side's addresses."""
         self.name = name
         self.agent = agent
         self.link: Link | None = None
@@ -71,7 +73,7 @@ class Peer:
         self.standby: Path | None = None
         self.touched: dict[str, None] = {}  # its owner's list of those who may have something to say
         self._standing = Standing()
-        self._negotiation = Negotiation(agent)
+        self._negotiation = Negotiation(agent, names)
         self._keying = Keying()
         self._outbox = Outbox()
         self._refused = 0
