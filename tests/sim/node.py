@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from p2ptun.aead.algorithm import Algorithm
@@ -12,7 +13,9 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.credential import Credentials
+from p2ptun.ice.event import RestartReason
 from p2ptun.ice.role import Role
+from p2ptun.io.monitor import LOOK_INTERVAL, QUIET
 from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, PeerStateChanged
 from p2ptun.node.link import BATCH_SIZE, Identity
 from p2ptun.node.node import Node
@@ -21,6 +24,7 @@ from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.psk import NO_PSK
 from p2ptun.types import Endpoint, IPNetwork, SendError, Transmit
 
+from .nat import Gateway
 from .network import Network, at
 
 MTU = 1400
@@ -68,6 +72,7 @@ class NodeHost:
         self.sockets = [at(socket) if isinstance(socket, str) else socket for socket in sockets]
         self.log: list[Happened] = []
         self.received: list[bytes] = []
+        self.received_at: list[float] = []
         self._outgoing: list[Transmit] = []
         network.plug(self, *self.sockets)
         for socket in self.sockets:
@@ -86,7 +91,8 @@ class NodeHost:
     def add_peer(self, name: str, role: Role = Role.CONTROLLING) -> Peer:
         """Add a peer that gathers on every socket; nothing is known of it yet."""
         tie_breaker = int.from_bytes(self.random_bytes(8), "big")
-        agent = Agent(self.config, Credentials.generate(self.random_bytes), role, tie_breaker, self.random_bytes)
+        credentials, pacer = Credentials.generate(self.random_bytes), self.node.pacer
+        agent = Agent(self.config, credentials, role, tie_breaker, self.random_bytes, pacer)
         peer = Peer(name, agent)
         self.node.add_peer(peer, self.now)
         return peer
@@ -107,6 +113,49 @@ class NodeHost:
         identity = Identity(other.keys.public, networks, psk, algorithms, rekey_interval)
         self.node.connect(peer, identity, self.keys, mtu, remote, self.now)
         self.take()
+
+    # What happens to a machine, and what the layer around the node makes of it
+
+    def move(self, new: str, *, behind: Gateway | None = None) -> None:
+        """Put the machine into another network: it has one new address and none of the old ones."""
+        old, self.sockets = self.sockets, [at(new)]
+        self.network.unplug(*old)
+        self.network.plug(self, *self.sockets, behind=behind)
+        self.network.later(QUIET, partial(self._follow, self.sockets, old))
+
+    def gain(self, new: str, *, behind: Gateway | None = None) -> None:
+        """Give the machine one more address."""
+        self.network.plug(self, at(new), behind=behind)
+        self.sockets.append(at(new))
+        self.network.later(QUIET, partial(self._follow, [at(new)], []))
+
+    def lose(self, old: str) -> None:
+        """Take an address away."""
+        self.network.unplug(at(old))
+        self.sockets.remove(at(old))
+        self.network.later(QUIET, partial(self._follow, [], [at(old)]))
+
+    def sleep(self) -> None:
+        """Close the lid."""
+        self.network.suspend(self)
+
+    def wake(self) -> None:
+        """Open it. The daemon looks at its clocks once a second, so it may take that long to see that it slept."""
+        self.network.resume(self)
+        self.network.later(LOOK_INTERVAL, partial(self._restart, RestartReason.RESUMED))
+
+    def _follow(self, gained: list[Endpoint], lost: list[Endpoint]) -> None:
+        for base in gained:
+            self.node.add_local_address(base, self.now)
+        for base in lost:
+            self.node.remove_local_address(base, self.now)
+        if self.sockets:
+            self._restart(RestartReason.NETWORK_CHANGED)
+
+    def _restart(self, reason: RestartReason) -> None:
+        self.node.restart(reason, self.now)
+        self.take()
+        self.network.flush()
 
     # What a test does and looks at
 
@@ -149,6 +198,7 @@ class NodeHost:
         """Take one datagram, as a batch of one."""
         packets = self.node.receive_datagrams(batch_of([data], max(len(data), 1)), [source], local, now)
         self.received.extend(bytes(packet) for packet in packets)
+        self.received_at.extend([self.network.now] * len(packets))
         self.take()
 
     def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
