@@ -320,7 +320,10 @@ class Agent:
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
-        return min(self._timeouts().values(), default=None)
+        if self._connection.is_over:
+            return None
+        times = (self._connection.next_timeout(), self._gathering.next_timeout())
+        return min((at for at in times if at is not None), default=None)
 
     @property
     def next_timer(self) -> Timer | None:

@@ -146,19 +146,32 @@ class Connection:
             self._search(now)
             self.lineage.pace(now)
 
+    def next_timeout(self) -> float | None:
+        """Tell the earliest of `timeouts`, which it doesn't build: after every batch of packets somebody asks."""
+        times = (
+            self._deadlines.next(),
+            self.lineage.next_check_at(),
+            self.lineage.next_timeout(),
+            self.path.next_timeout(),
+            self._search_at,
+        )
+        return min((at for at in times if at is not None), default=None)
+
     def timeouts(self) -> dict[Timer, float | None]:
         """Tell when what is due."""
-        times = {timer: self._deadlines.at(timer) for timer in (Timer.PAC, Timer.RETRY, Timer.RESTART)}
-        is_searching = self.path.liveness is Liveness.ALIVE
         return {
-            **times,
+            **{timer: self._deadlines.at(timer) for timer in (Timer.PAC, Timer.RETRY, Timer.RESTART)},
             Timer.CHECK: self.lineage.next_check_at(),
             Timer.RETRANSMIT: self.lineage.next_timeout(),
             Timer.CONSENT: self.path.next_timeout(),
-            Timer.SEARCH: self._lookout.next_at if is_searching else None,
+            Timer.SEARCH: self._search_at,
         }
 
     # Below: selecting and nominating
+
+    @property
+    def _search_at(self) -> float | None:
+        return self._lookout.next_at if self.path.liveness is Liveness.ALIVE else None
 
     def _select(self, now: float) -> None:
         """Let the best valid pair carry data, and another one stand ready."""
