@@ -118,8 +118,7 @@ class Roster:
 
 
 def _places(peer: Peer) -> list[Endpoint]:
-    """List where a peer may be: candidates have no zone, and the path in use may be older than they are."""
-    places = [candidate.endpoint for candidate in peer.agent.remote_candidates]
-    if peer.path is not None:
-        places.append(signalled(peer.path.destination))
-    return places
+    """List where a peer may be: candidates have no zone, and the paths in use may be older than they are."""
+    paths = [path for path in (peer.path, peer.standby) if path is not None]
+    told = [candidate.endpoint for candidate in peer.agent.remote_candidates]
+    return told + [signalled(path.destination) for path in paths]

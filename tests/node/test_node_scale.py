@@ -161,6 +161,8 @@ def test_no_peer_is_overlooked_whoever_it_was_that_touched_it(seed: int) -> None
         for peer in node.peers:
             assert peer.next_transmit() is None, where
             assert peer.next_event() is None, where
+            assert peer.agent.next_timeout() == min(peer.agent._timeouts().values(), default=None), where
+            assert (peer.next_timer is None) is (peer.next_timeout() is None), where
         node.handle_timeout(star.network.now)
         drained(node)
         following = naive_timeout(node)
