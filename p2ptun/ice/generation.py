@@ -25,6 +25,7 @@ from p2ptun.ice.check import (
 from p2ptun.ice.checklist import Checklist
 from p2ptun.ice.config import CHECK_RTO, AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
+from p2ptun.ice.early import Early
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.exchange import Check, Exchange, Purpose
 from p2ptun.ice.local import LocalCandidates
@@ -33,7 +34,7 @@ from p2ptun.ice.pacer import Cadence, Pacer
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.remote import RemoteCandidates
 from p2ptun.ice.role import Resolution, Role, Stance
-from p2ptun.ice.scope import destination_from, is_refused
+from p2ptun.ice.scope import destination_from
 from p2ptun.ice.tcp import can_pair, initiates, learnt_type
 from p2ptun.stun.attribute import ERROR_CODE, XOR_MAPPED_ADDRESS
 from p2ptun.stun.error import Code
@@ -45,10 +46,7 @@ TRANSACTION_RTOS = (1 << REQUEST_COUNT - 1) - 1 + LAST_WAIT  # how many RTOs a t
 
 
 class Generation:
-    """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them.
-
-    `carried` is the pair that carries data, when it is one of this generation: it is watched by `Consent`, not here.
-    """
+    """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them."""
 
     def __init__(
         self,
@@ -62,18 +60,15 @@ class Generation:
         self.local = credentials
         self.remote: Credentials | None = None
         self.checklist = Checklist(config.max_pairs)
-        self.remote_candidates = RemoteCandidates(config.max_candidates)
+        self.remote_candidates = RemoteCandidates(config.max_candidates, config.refused_networks)
         self.has_all_remote = False
-        self.refused_networks = config.refused_networks
         self.is_retired = False
-        self.carried: CandidatePair | None = None
         self._config = config
         self._stance = stance
         self._local_candidates = local_candidates
         self._random_bytes = random_bytes
         self._exchange = Exchange()
-        self._early: dict[tuple[Endpoint, Endpoint], InboundCheck] = {}
-        self._untried: list[Candidate] = []
+        self._early = Early(config.max_candidates)
         self._nominations = Nominations()
         self._answers: deque[Transmit] = deque()
         self._cadence = Cadence(pacer)
@@ -102,19 +97,18 @@ class Generation:
     def set_remote_credentials(self, credentials: Credentials) -> list[DropReason]:
         """Begin: act upon the candidates and checks that came early. Give why some of them are dropped."""
         self.remote = credentials
-        untried, self._untried = self._untried, []
-        early, self._early = self._early, {}
-        reasons = [self.add_remote_candidate(candidate) for candidate in untried]
-        reasons += [self._learn(check, base, source) for (base, source), check in early.items()]
+        candidates, checks = self._early.take()
+        reasons = [self.add_remote_candidate(candidate) for candidate in candidates]
+        reasons += [self._learn(check, base, source) for (base, source), check in checks.items()]
         return [reason for reason in reasons if reason is not None]
 
     def add_remote_candidate(self, candidate: Candidate) -> DropReason | None:
         """Take in a signalled candidate and pair it; give the reason when it is refused."""
         if self.remote is None:
-            return self._put_off(candidate)
+            return None if self._early.keep_candidate(candidate) else DropReason.TOO_MANY
         if candidate.ufrag and candidate.ufrag != self.remote.ufrag:
             return DropReason.FOREIGN_GENERATION
-        if is_refused(candidate.endpoint, self.refused_networks):
+        if self.remote_candidates.is_refused(candidate):
             return DropReason.REFUSED_SOURCE
         known = self.remote_candidates.find(candidate.endpoint)
         if known is None:
@@ -198,7 +192,7 @@ class Generation:
             self.adapt_to_role()
         self._answers.append(Transmit(encode_success(request, self.local, source), base, source))
         if self.remote is None:
-            return self._remember(check, base, source)
+            return None if self._early.keep_check(check, base, source) else DropReason.TOO_MANY
         return self._learn(check, base, source)
 
     def receive_response(self, response: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
@@ -224,14 +218,17 @@ class Generation:
             self._receive_success(check, seen)
         return None
 
-    def handle_timeout(self, now: float) -> None:
-        """Repeat checks and give up on those that stayed unanswered."""
+    def handle_timeout(self, carried: CandidatePair | None, now: float) -> None:
+        """Repeat checks and give up on those that stayed unanswered.
+
+        `carried` is the pair that carries data, of whichever generation: `Consent` watches over it.
+        """
         for check in self._exchange.handle_timeout(now):
             pair = check.pair
             is_given_up = pair.state is PairState.IN_PROGRESS and not self._exchange.is_checking(pair)
             if is_given_up or (pair is self._nominations.pending and check.purpose is Purpose.NOMINATE):
                 self.fail(pair, PairProblem.NO_ANSWER)
-            elif check.purpose is Purpose.CONSENT and pair is not self.carried:
+            elif check.purpose is Purpose.CONSENT and pair is not carried:
                 self._doubt_reserve(pair, check.transaction.started_at)
 
     def _doubt_reserve(self, pair: CandidatePair, since: float) -> None:
@@ -272,23 +269,6 @@ class Generation:
         destination = destination_from(host.base, remote.endpoint)
         if destination is not None and can_pair(host, remote):
             self.checklist.add(CandidatePair(host, remote, destination), self._stance.role)
-
-    def _put_off(self, candidate: Candidate) -> DropReason | None:
-        """Keep a candidate until the credentials tell whether it is of their generation."""
-        if len(self._untried) >= self._config.max_candidates:
-            return DropReason.TOO_MANY
-        self._untried.append(candidate)
-        return None
-
-    def _remember(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
-        """Keep what came before the remote credentials, within bounds; a nomination isn't lost to a later check."""
-        earlier = self._early.get((base, source))
-        if earlier is None and len(self._early) >= self._config.max_candidates:
-            return DropReason.TOO_MANY
-        nominated = check.use_candidate or (earlier is not None and earlier.use_candidate)
-        nomination = max(check.nomination, earlier.nomination if earlier else 0)
-        self._early[base, source] = replace(check, use_candidate=nominated, nomination=nomination)
-        return None
 
     def _learn(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> DropReason | None:
         """Find or make the pair of an authenticated check and check it in turn (RFC 8445 7.3.1.3 to 7.3.1.5)."""

@@ -53,6 +53,7 @@ class Lineage:
         self._pacer = pacer
         self._older: list[Generation] = []
         self._refused = config.refused_networks
+        self._carried: CandidatePair | None = None
         self._retires_at: float | None = None
 
     @property
@@ -78,7 +79,7 @@ class Lineage:
     @property
     def is_settled(self) -> bool:
         """Whether a nominated pair of the newest generation carries data."""
-        carried = self.newest.carried
+        carried = self._carried
         return carried is not None and carried.is_nominated and self.of(carried) is self.newest
 
     @property
@@ -119,7 +120,7 @@ class Lineage:
         self.newest = Generation(
             self._config, credentials, self._stance, self._local_candidates, self._random_bytes, self._pacer
         )
-        self.newest.refused_networks = self._refused
+        self.newest.remote_candidates.refused_networks = self._refused
         for old in self._older:
             old.retire()
         self._older = [before, *self._older][:MAX_OLDER]
@@ -153,7 +154,7 @@ class Lineage:
         """Refuse remote candidates inside these from now on."""
         self._refused = networks
         for generation in self.generations:
-            generation.refused_networks = networks
+            generation.remote_candidates.refused_networks = networks
 
     def switch_role(self) -> None:
         """Take the other role, in all generations."""
@@ -182,8 +183,7 @@ class Lineage:
 
     def settle(self, selected: CandidatePair | None, now: float) -> None:
         """Know which pair carries data; let the old generations retire when it is a nominated one of the newest."""
-        for generation in self.generations:
-            generation.carried = selected
+        self._carried = selected
         if self._older and self.is_settled and self._retires_at is None:
             self._retires_at = now + self._config.grace
             for generation in self._older:
@@ -192,7 +192,7 @@ class Lineage:
     def handle_timeout(self, now: float) -> None:
         """Do what is due in each generation, and forget those whose time is over."""
         for generation in self.generations:
-            generation.handle_timeout(now)
+            generation.handle_timeout(self._carried, now)
         if self._retires_at is not None and self._retires_at <= now:
             self._retires_at = None
             self._older.clear()

@@ -7,20 +7,25 @@ from dataclasses import replace
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
-from p2ptun.ice.scope import signalled
-from p2ptun.types import Endpoint
+from p2ptun.ice.scope import is_refused, signalled
+from p2ptun.types import Endpoint, IPNetwork
 
 
 class RemoteCandidates:
     """The remote candidates of one generation; signalled and peer-reflexive ones are bounded apart."""
 
-    def __init__(self, max_candidates: int) -> None:
+    def __init__(self, max_candidates: int, refused_networks: tuple[IPNetwork, ...] = ()) -> None:
+        self.refused_networks = refused_networks
         self._max_candidates = max_candidates
         self._candidates: dict[Endpoint, Candidate] = {}
         self._learnt = 0
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._candidates.values()))
+
+    def is_refused(self, candidate: Candidate) -> bool:
+        """Tell whether nothing may ever be sent to it."""
+        return is_refused(candidate.endpoint, self.refused_networks)
 
     def find(self, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate with this transport address."""

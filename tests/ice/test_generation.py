@@ -309,7 +309,7 @@ def test_unanswered_check_fails_after_its_transaction() -> None:
     bench.checks()
     while (timeout := bench.generation.next_timeout()) is not None:
         assert timeout <= START + 39.5
-        bench.generation.handle_timeout(timeout)
+        bench.generation.handle_timeout(None, timeout)
         bench.sent()
     assert (bench.state(), bench.pair().problem) == (PairState.FAILED, PairProblem.NO_ANSWER)
 
@@ -440,7 +440,7 @@ def test_pitfall_14_triggered_checks_by_state() -> None:
     assert bench.state() is PairState.WAITING  # was in progress: cancelled, queued again
     [(second, _)] = bench.checks(START + 1)
     assert second.transaction_id != first.transaction_id
-    bench.generation.handle_timeout(START + 1.4)  # the first is due for repetition, were it not cancelled
+    bench.generation.handle_timeout(None, START + 1.4)  # the first is due for repetition, were it not cancelled
     assert bench.sent() == []
     bench.answer(first, packet)  # late, still counts
     assert bench.state() is PairState.SUCCEEDED
@@ -458,9 +458,9 @@ def test_expiry_of_a_cancelled_check_does_not_fail_the_new_one() -> None:
     bench.checks()
     bench.request()
     bench.checks(START + 30)
-    bench.generation.handle_timeout(START + 40)
+    bench.generation.handle_timeout(None, START + 40)
     assert bench.state() is PairState.IN_PROGRESS
-    bench.generation.handle_timeout(START + 70)
+    bench.generation.handle_timeout(None, START + 70)
     assert bench.state() is PairState.FAILED
 
 
@@ -484,7 +484,7 @@ def test_nomination_after_our_success_concludes_at_once() -> None:
     bench.answer(request, packet)
     bench.request(packet.destination, nomination=0)
     assert bench.pair(packet.destination).is_nominated
-    bench.generation.handle_timeout(START + 2)
+    bench.generation.handle_timeout(None, START + 2)
     assert [message.message_class for message, _ in bench.sent()] == [MessageClass.SUCCESS]  # no check is repeated
 
 
@@ -519,7 +519,7 @@ def nominating(bench: Bench) -> tuple[Message, Transmit]:
 def test_unanswered_nomination_fails_the_pair() -> None:
     bench = Bench()
     nominating(bench)
-    bench.generation.handle_timeout(START + 100)
+    bench.generation.handle_timeout(None, START + 100)
     assert not bench.generation.is_nominating
     assert (bench.state(), bench.pair().valid) == (PairState.FAILED, None)
 
@@ -533,7 +533,7 @@ def test_nomination_whose_answers_are_lost_is_carried_by_consent_checks() -> Non
     bench.answer(request, packet)
     assert bench.pair().is_nominated
     assert not bench.generation.is_nominating
-    bench.generation.handle_timeout(START + 100)
+    bench.generation.handle_timeout(None, START + 100)
     assert bench.state() is PairState.SUCCEEDED
 
 
@@ -571,18 +571,17 @@ def test_pitfall_18_lost_and_late_consent_checks_do_not_fail_the_pair() -> None:
     bench.begin("192.0.2.1:2")
     [(request, packet)] = bench.checks()
     bench.answer(request, packet)
-    bench.generation.carried = bench.pair()
     ids = set()
     for number in range(3):
         bench.generation.check_consent(bench.pair(), START + number)
         [(request, packet)] = bench.sent()
         ids.add(request.transaction_id)
     assert len(ids) == 3
-    bench.generation.handle_timeout(START + 31.5)
+    bench.generation.handle_timeout(bench.pair(), START + 31.5)
     assert bench.sent() == []
     assert bench.answer(request, packet, now=START + 31.6) is None  # the last is still listened for
     assert bench.pair().confirmed_at == START + 31.6
-    bench.generation.handle_timeout(START + 60)
+    bench.generation.handle_timeout(bench.pair(), START + 60)
     assert bench.state() is PairState.SUCCEEDED
 
 
