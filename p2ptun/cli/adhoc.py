@@ -45,6 +45,8 @@ OPTIONS = [
     click.option("--stun", metavar="URI", multiple=True, envvar="P2PTUN_STUN",
                  help="STUN server that tells this side's public address (stun:host[:port]); may be repeated; also "
                  "$P2PTUN_STUN."),
+    click.option("--mdns", is_flag=True,
+                 help="Hide this machine's addresses behind .local names, which only its own network can resolve."),
     click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
     click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
@@ -53,7 +55,7 @@ OPTIONS = [
     click.option("--rekey-interval", metavar="S", type=click.FloatRange(MIN_REKEY_INTERVAL, 86400),
                  default=REKEY_INTERVAL, show_default=True, help="Change keys after so many seconds of use."),
     click.option("--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
-                 help="Give up when not connected after so many seconds.  [default: wait]"),
+                 help="Give up after so many seconds without a connection, at the start or later.  [default: wait]"),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on stdout."),
 ]  # fmt: skip
 
@@ -107,6 +109,7 @@ def _options(
     addresses: Sequence[str],
     routes: Sequence[str],
     stun: Sequence[str],
+    mdns: bool,
     psk_file: Path | None,
     mtu: int | None,
     aead: str,
@@ -125,6 +128,7 @@ def _options(
         addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_offered_network(each) for each in routes),
         stun=tuple(_stun_server(each) for each in stun),
+        hides_addresses=mdns,
         psk=read_secret(psk_file, "--psk-file") if psk_file else None,
         mtu=mtu,
         algorithms=_algorithms(aead),

@@ -25,6 +25,7 @@ from p2ptun.daemon.event import (
 )
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import NO_REFLEXIVE, Introduction, endpoints
+from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
@@ -46,8 +47,9 @@ from p2ptun.io.monitor import read_network
 from p2ptun.io.network import Network
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.underlay import Underlay
-from p2ptun.node.event import FailureReason
+from p2ptun.node.event import FailureReason, NodeEvent
 from p2ptun.node.link import Identity
+from p2ptun.node.names import HostNames
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Peer, Remote
 from p2ptun.noise.keypair import KeyPair, encode_key
@@ -103,6 +105,7 @@ class AdhocTunnel:
         self._rendezvous = rendezvous
         self._notices = Notices(emit)
         self._keys = KeyPair.generate(os.urandom)
+        self._naming = Naming(HostNames(os.urandom) if options.hides_addresses else None)
         self._node = Node(os.urandom)
         self._narrator = Narrator(emit)
         self._addresses: tuple[IPInterface, ...] = ()
@@ -128,9 +131,9 @@ class AdhocTunnel:
             underlay = stack.enter_context(Underlay())
             await underlay.open(network)
             self._check_forwarding()
-            self._node.add_peer(Peer(PEER, self._new_agent(network)), trio.current_time())
-            driver = Driver(self._node, tun, self._narrator.handle)
-            roaming = Roaming(network, underlay, driver, self._narrator, self._notices)
+            self._node.add_peer(Peer(PEER, self._new_agent(network), self._naming.names), trio.current_time())
+            driver = Driver(self._node, tun, self._handle)
+            roaming = Roaming(network, underlay, driver, self._naming, self._narrator, self._notices)
             introduction = self._introduction()
             started_at = trio.current_time()
             outcome = Outcome.STOPPED
@@ -138,16 +141,27 @@ class AdhocTunnel:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
                     nursery.start_soon(control.serve, listener)
+                    self._naming.start(nursery, driver, network)
                     driver.start(nursery, underlay.sockets)
                     nursery.start_soon(roaming.run)
                     nursery.start_soon(introduction.find_servers, driver)
                     outcome = await self._connect(introduction, roaming, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
-            self._node.close(trio.current_time())
-            driver.flush()
-            self._keys.wipe()
-            self._tell_end(trio.current_time() - started_at)
+            self._close(driver, started_at)
             return outcome
+
+    def _close(self, driver: Driver, started_at: float) -> None:
+        """Say goodbye to the other side and to the network."""
+        now = trio.current_time()
+        self._node.close(now)
+        driver.flush()
+        self._naming.close()
+        self._keys.wipe()
+        self._tell_end(now - started_at)
+
+    def _handle(self, event: NodeEvent) -> None:
+        self._naming.handle(event)
+        self._narrator.handle(event)
 
     @property
     def _peer(self) -> Peer:

@@ -26,12 +26,16 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AdhocOptions:
-    """What the person asked for; None and empty mean "decide for me". Times are in seconds."""
+    """What the person asked for; None and empty mean "decide for me". Times are in seconds.
+
+    `hides_addresses`: names stand for this machine's addresses in all that the other side is told.
+    """
 
     name: str | None = None
     addresses: tuple[IPInterface, ...] = ()
     routes: tuple[IPNetwork, ...] = ()
     stun: tuple[StunUri, ...] = ()
+    hides_addresses: bool = False
     psk: bytes | None = field(default=None, repr=False)
     mtu: int | None = None
     algorithms: tuple[Algorithm, ...] = ()

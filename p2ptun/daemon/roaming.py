@@ -9,6 +9,7 @@ from typing import NoReturn
 import trio
 
 from p2ptun.daemon.event import AddressPlace, Event, NetworkEvent, ResumedEvent
+from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.ice.event import RestartReason
@@ -31,10 +32,17 @@ class Roaming:
     """
 
     def __init__(
-        self, network: Network, underlay: Underlay, driver: Driver, narrator: Narrator, notices: Notices
+        self,
+        network: Network,
+        underlay: Underlay,
+        driver: Driver,
+        naming: Naming,
+        narrator: Narrator,
+        notices: Notices,
     ) -> None:
         self._underlay = underlay
         self._driver = driver
+        self._naming = naming
         self._narrator = narrator
         self._notices = notices
         self._monitor = Monitor(network, self.handle)
@@ -68,6 +76,7 @@ class Roaming:
             self._narrator.outdate()
         self._refuse_tunnels(change.network)
         await self._underlay.follow(change.network, self._driver)
+        self._naming.follow(change.network)
         if self._underlay.sockets:
             self._notices.withdraw(NO_NETWORK)
             self._restart(RestartReason.NETWORK_CHANGED)
