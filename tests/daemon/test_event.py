@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from p2ptun.daemon.event import (
+    AddressPlace,
     ClosedEvent,
     ErrorEvent,
     Event,
     GatheredEvent,
     GatheringEvent,
     InterfaceEvent,
+    NetworkEvent,
     PeerEvent,
     ProgressEvent,
+    RestartEvent,
+    ResumedEvent,
     WaitingEvent,
     candidate_event,
     encode_event,
@@ -71,6 +75,21 @@ PATH = Path(at("192.168.1.2:1"), at("[2001:db8::1]:6"), LOCAL, REMOTE, 0.0041)
                 "mtu": 1420,
                 "setup_ms": 312.0,
             },
+        ),
+        (
+            NetworkEvent([AddressPlace("wlan0", "192.168.7.3")], [], [], ["wlan0 by 192.168.7.1"]),
+            {
+                "event": "network",
+                "gained": [{"interface": "wlan0", "address": "192.168.7.3"}],
+                "lost": [],
+                "interrupted": [],
+                "default_routes": ["wlan0 by 192.168.7.1"],
+            },
+        ),
+        (ResumedEvent(41.5), {"event": "resumed", "seconds": 41.5}),
+        (
+            RestartEvent("nas", 2, "the network changed"),
+            {"event": "restart", "peer": "nas", "generation": 2, "reason": "the network changed"},
         ),
         (ErrorEvent("no", "do"), {"event": "error", "message": "no", "remedy": "do"}),
         (WaitingEvent("offer"), {"event": "waiting", "kind": "offer"}),

@@ -6,8 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from p2ptun.daemon.event import CandidateEvent, ErrorEvent, Event, PathEvent, PeerEvent
+from p2ptun.daemon.event import CandidateEvent, ErrorEvent, Event, PathEvent, PeerEvent, RestartEvent
 from p2ptun.daemon.narrator import Narrator
+from p2ptun.ice.event import RestartReason
 from p2ptun.node.event import (
     FailureReason,
     GatheringCompleted,
@@ -16,9 +17,11 @@ from p2ptun.node.event import (
     PathSelected,
     PeerHeard,
     PeerRekeyed,
+    PeerRestarted,
     PeerState,
     PeerStateChanged,
     RemoteCandidateFound,
+    StandbySelected,
 )
 from p2ptun.node.event import (
     PeerEvent as NodePeerEvent,
@@ -108,6 +111,52 @@ async def test_a_failure_ends_it_with_its_reason(reason: FailureReason) -> None:
     assert not listener.narrator.connected.is_set()
 
 
+async def test_a_path_that_dies_and_another_that_is_found() -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    assert (listener.narrator.has_met, listener.narrator.lost.is_set()) == (True, False)
+    reason = FailureReason.CONSENT_EXPIRED
+    assert listener.hear(PeerStateChanged(PeerState.CONNECTING, reason)) == [
+        PeerEvent("nas", "connecting", reason.value)
+    ]
+    assert listener.narrator.lost.is_set()
+    assert not listener.narrator.connected.is_set()
+    assert not listener.narrator.ended.is_set()
+    other = type(PATH)(PATH.base, REMOTE.endpoint, LOCAL, REMOTE, None)
+    assert listener.hear(PathSelected(other)) == [], "there is no session over it yet"
+    peer, path = listener.hear(PeerStateChanged(PeerState.CONNECTED))
+    assert isinstance(peer, PeerEvent)
+    assert isinstance(path, PathEvent)
+    assert path.setup_ms is None, "that is for the first time"
+    assert (listener.narrator.connected.is_set(), listener.narrator.lost.is_set()) == (True, False)
+
+
+async def test_a_path_that_comes_back_as_it_was_is_no_other_path() -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    told = listener.hear(
+        PeerStateChanged(PeerState.CONNECTING), PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED)
+    )
+    assert [type(each) for each in told] == [PeerEvent, PeerEvent]
+
+
+async def test_restarts_are_told() -> None:
+    listener = Listener()
+    told = listener.hear(PeerRestarted(2, RestartReason.NETWORK_CHANGED))
+    assert told == [RestartEvent("nas", 2, "the network changed")]
+
+
+async def test_a_description_with_addresses_that_are_gone_waits_for_the_new_ones() -> None:
+    listener = Listener()
+    listener.hear(GatheringCompleted())
+    listener.narrator.outdate()
+    assert isinstance(listener.told[-1], ErrorEvent)
+    assert listener.narrator.changed.is_set()
+    assert not listener.narrator.gathered.is_set()
+    listener.hear(GatheringCompleted())
+    assert listener.narrator.gathered.is_set()
+
+
 async def test_a_changed_address_makes_a_description_out_of_date_until_connected() -> None:
     listener = Listener()
     change = LocalCandidateFound(LOCAL, replaced=REMOTE)
@@ -124,5 +173,5 @@ async def test_a_changed_address_makes_a_description_out_of_date_until_connected
     assert not listener.narrator.changed.is_set()
 
 
-async def test_new_keys_are_no_news() -> None:
-    assert Listener().hear(PeerRekeyed()) == []
+async def test_new_keys_and_what_stands_by_are_no_news() -> None:
+    assert Listener().hear(PeerRekeyed(), StandbySelected(PATH), StandbySelected(None)) == []

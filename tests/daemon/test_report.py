@@ -13,6 +13,7 @@ import pytest
 from p2ptun.daemon.report import report
 from p2ptun.daemon.status import Health, InterfaceStatus, Status, path_status
 from p2ptun.ice.role import Role
+from p2ptun.node.event import FailureReason
 from tests.node.world import World, ping, pong
 from tests.sim.node import NodeHost
 
@@ -74,15 +75,37 @@ def test_a_connected_peer() -> None:
     assert peer["next_timer"]
 
 
-def test_a_failed_peer_says_why_and_what_was_dropped() -> None:
+def test_a_peer_whose_path_died_is_connecting_again_and_says_why() -> None:
     world = World().connect()
     world.talk(2)
     world.cut()
     world.talk(40)
+    [peer] = document(world.alice)["peers"]
+    assert (peer["state"], peer["reason"]) == ("connecting", FailureReason.CONSENT_EXPIRED.value)
+    assert peer["path"] is None
+    assert peer["ice"]["generation"] >= 1
+
+
+def test_a_failed_peer_says_why_and_what_was_dropped() -> None:
+    world = World().connect()
+    world.talk(2)
+    world.bob.node.close(world.network.now)
+    world.network.flush()
+    world.network.run(1)
+    world.alice.send(ping(1))
     [peer] = document(world.alice, Health("x", "bad", "mend"))["peers"]
-    assert peer["state"] == "failed"
-    assert peer["reason"] == world.to_bob.reason.value if world.to_bob.reason else False
+    assert (peer["state"], peer["reason"]) == ("failed", FailureReason.PEER_CLOSED.value)
     assert peer["drops"]["peer: not connected"] > 0
+
+
+def test_what_stands_by_is_told_like_a_path() -> None:
+    world = World().connect()
+    [before] = document(world.alice)["peers"]
+    assert before["standby_path"] is None
+    world.to_bob.standby = world.to_bob.path
+    [peer] = document(world.alice)["peers"]
+    assert peer["path"] is not None
+    assert peer["standby_path"] == peer["path"]
 
 
 def test_health_and_interface_are_told_as_given() -> None:
