@@ -13,7 +13,7 @@ from rich.text import Text
 
 from p2ptun.cli.text import duration, milliseconds, size, talk_console
 from p2ptun.daemon.control import ask, running_tunnels
-from p2ptun.daemon.status import InterfaceStatus, PeerStatus, Status
+from p2ptun.daemon.status import InterfaceStatus, PathStatus, PeerStatus, Status
 from p2ptun.errors import DeviceError, NotRunning, PrivilegeError
 from p2ptun.signal.text import printable
 
@@ -70,6 +70,8 @@ def _peer_parts(peer: PeerStatus) -> list[str]:
     parts = [address, escape(printable(peer.name)), _state(peer)]
     if peer.path is not None:
         parts.append(milliseconds(peer.path.rtt_ms))
+    if peer.standby_path is not None:
+        parts.append(f"standby {_path(peer.standby_path)}")
     if peer.last_handshake_s is not None:
         parts.append(f"handshake {duration(peer.last_handshake_s)} ago")
     parts.append(f"tx {size(peer.tx_bytes)} rx {size(peer.rx_bytes)}")
@@ -83,8 +85,11 @@ def _state(peer: PeerStatus) -> str:
         text += f"; {escape(printable(peer.reason))}"
     if peer.path is None:
         return text
-    kinds = f"{peer.path.local.type}/{peer.path.remote.type}"
-    return f"{text}; {peer.path.kind} {escape(str(peer.path.remote))} ({kinds})"
+    return f"{text}; {_path(peer.path)}"
+
+
+def _path(path: PathStatus) -> str:
+    return f"{path.kind} {escape(str(path.remote))} ({path.local.type}/{path.remote.type})"
 
 
 def _print_line(console: Console, parts: list[str]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from p2ptun.cli import talk
 from p2ptun.cli.talk import ADVICE, QUESTIONS, JsonView, Story
 from p2ptun.daemon.event import (
+    AddressPlace,
     CandidateEvent,
     ClosedEvent,
     ErrorEvent,
@@ -18,10 +19,12 @@ from p2ptun.daemon.event import (
     GatheredEvent,
     GatheringEvent,
     InterfaceEvent,
+    NetworkEvent,
     PathEnd,
     PathEvent,
     PeerEvent,
     ProgressEvent,
+    ResumedEvent,
     WaitingEvent,
 )
 from p2ptun.node.event import FailureReason
@@ -107,6 +110,35 @@ def test_suspicion_and_recovery_are_told_in_pairs(told: Told) -> None:
     assert told.tell(PeerEvent("peer", "suspect", None)).startswith("suspect ")
     assert told.tell(PeerEvent("peer", "connected", None)).startswith("recovered ")
     assert told.tell(PeerEvent("peer", "connected", None)) == ""
+
+
+def test_a_loss_is_told_with_its_reason_and_so_is_its_end(told: Told) -> None:
+    assert told.tell(PeerEvent("peer", "connecting", None)) == "", "so it begins"
+    assert told.tell(PeerEvent("peer", "connected", None)) == ""
+    assert told.tell(PeerEvent("peer", "connecting", "it went")).split() == ["lost", "it", "went;", "trying", "on"]
+    assert told.tell(PeerEvent("peer", "connected", None)).startswith("recovered ")
+    assert told.tell(PeerEvent("peer", "connected", None)) == ""
+
+
+WIFI, WIRE = AddressPlace("wlan0", "192.168.7.3"), AddressPlace("eth0", "192.168.1.10")
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (NetworkEvent([WIFI], [], [], []), "wlan0 gained 192.168.7.3"),
+        (NetworkEvent([WIFI], [WIRE], [], []), "wlan0 gained 192.168.7.3, eth0 lost 192.168.1.10"),
+        (NetworkEvent([], [], [WIRE, WIRE], []), "eth0 was away for a moment"),
+        (NetworkEvent([], [], [], ["eth0 by 192.168.1.1", "wlan0"]), "the way out is eth0 by 192.168.1.1, wlan0"),
+        (NetworkEvent([], [], [], []), "no way out any more"),
+    ],
+)
+def test_a_network_that_changes_is_told_in_one_line(told: Told, event: NetworkEvent, text: str) -> None:
+    assert told.tell(event) == f"network     changed: {text}\n"
+
+
+def test_waking_up_is_told(told: Told) -> None:
+    assert told.tell(ResumedEvent(3700.4)).split() == ["resumed", "after", "standing", "still", "for", "1h1m"]
 
 
 def test_a_failure_is_told_once_with_its_remedy(told: Told) -> None:
