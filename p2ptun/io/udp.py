@@ -49,6 +49,7 @@ _SEND_ERRORS = {
     errno.ENOMEM: SendError.NO_BUFFERS,
     errno.EADDRNOTAVAIL: SendError.SOURCE_GONE,
     errno.ENODEV: SendError.SOURCE_GONE,
+    errno.EBADF: SendError.SOURCE_GONE,  # closed, and another one takes over: `Underlay.follow`
 }
 
 

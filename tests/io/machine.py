@@ -24,7 +24,7 @@ from p2ptun.node.link import Identity
 from p2ptun.node.node import Node
 from p2ptun.node.peer import Peer, Remote
 from p2ptun.noise.keypair import KeyPair
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, Transmit
 
 LOOPBACK = Endpoint.of("127.0.0.1", 0)
 READ_AT_ONCE = 64
@@ -117,6 +117,12 @@ class Machine:
     def states(self) -> list[str]:
         changes = (each.event for each in self.events)
         return [change.state.value for change in changes if isinstance(change, PeerStateChanged)]
+
+    def send(self, transmit: Transmit) -> None:
+        """Let the peer want a datagram sent."""
+        self.peer._outbox.add(transmit)
+        self.peer.touched[self.peer.name] = None
+        self.driver.flush()
 
     def meet(self, other: Machine, allowed: str) -> None:
         """Take the other machine's description."""

@@ -315,6 +315,7 @@ async def test_closing_wakes_who_waits() -> None:
     sock.close()
     with pytest.raises(trio.ClosedResourceError):
         await sock.wait_writable()
+    assert sock.send(b"x", IPV4) is SendError.SOURCE_GONE
 
 
 async def test_a_socket_with_room_is_writable() -> None:
