@@ -20,7 +20,7 @@ from p2ptun.deadlines import Deadlines
 from p2ptun.ice.config import CONSENT_JITTER, AgentConfig
 from p2ptun.types import RandomBytes
 
-IDLE_JITTER = (0.8, 1.0)  # never above the interval: it is a bound of the NAT's
+IDLE_JITTER = (0.8, 1.0)  # of the first interval, so that peers that fell idle together don't go on together
 SUSPECT_RTTS = 2.0  # design, decision 6
 SUSPECT_MARGIN = 1.0
 SUSPECT_MINIMUM = 2.0
@@ -226,7 +226,7 @@ class Consent:
     def _fall_idle(self, now: float) -> None:
         self._liveness = Liveness.IDLE
         self._timers.cancel(_Timer.EXPIRY)
-        self._schedule_check(now)
+        self._timers.set(_Timer.CHECK, now + self._config.idle_interval * self._draw(IDLE_JITTER))
 
     def _expire(self) -> None:
         self._liveness = Liveness.EXPIRED
@@ -238,7 +238,7 @@ class Consent:
             case Liveness.SUSPECT:
                 interval = self._config.probe_interval
             case Liveness.IDLE:
-                interval = self._config.idle_interval * self._draw(IDLE_JITTER)
+                interval = self._config.idle_interval  # no longer, for NATs forget, and no shorter, for idle is quiet
             case _ if now - self._confirmed_at >= self._config.consent_timeout / 2:
                 interval = AGING_INTERVAL
             case _:

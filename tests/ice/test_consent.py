@@ -174,7 +174,7 @@ def test_idle_path_is_checked_once_per_twenty_five_seconds_at_most() -> None:
     clock.sent.clear()
     clock.run(1000)
     gaps = [later - earlier for earlier, later in zip(clock.sent, clock.sent[1:], strict=False)]
-    assert all(20 <= gap <= 25 for gap in gaps)
+    assert gaps == pytest.approx([25.0] * len(gaps))
     assert len(gaps) > 35
 
 
