@@ -229,9 +229,9 @@ def test_nominated_pair_dies_in_one_direction_and_traffic_moves(seed: int, deaf:
     dead = at(V6_A if deaf == "alice" else V6_B)
     network.is_cut = lambda packet: packet.destination == dead
     moment = network.now
-    assert scene.gap_since(moment) < 1.5
+    assert scene.gap_since(moment) < 2.0, "who hears everything has no doubt; the deaf side must tell it"
     scene.talk(10)
-    assert_no_gap(scene, moment, 1.5)
+    assert_no_gap(scene, moment, 2.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
