@@ -98,7 +98,7 @@ class Narrator:
 
     def _tell_path(self, peer: str, path: Path, setup: float | None) -> None:
         """Tell where traffic goes; a second announcement of the same path is no news."""
-        if self._told is None or str(path) != str(self._told):
+        if self._told is None or (path.base, str(path)) != (self._told.base, str(self._told)):
             self._told = path
             self._emit(path_event(peer, path, self.mtu, setup))
 
