@@ -165,7 +165,7 @@ class TcpBase:
                 else:
                     self.send_errors[SendError.TOO_LARGE] += 1
             connection.is_proven = True
-            self._flush(connection)
+            self._flush(connection)  # if it has ended, that is the next thing to be read from it
         batch.clear()
         return True
 
@@ -205,7 +205,10 @@ class TcpBase:
         (connection.queue.push_check if is_check else connection.queue.push_data)(payload)
         if not is_check or payload[0] == 0:  # a request; the types of answers begin with 1, RFC 8489 5
             connection.is_proven = True
-        return self._flush(connection)
+        error = self._flush(connection)
+        if error is not None:
+            self._remove(connection)
+        return error
 
     def _open(self, destination: Endpoint) -> Connection | SendError:
         if self.tcp_type is TcpType.PASSIVE or destination.address.version != self.local.address.version:
@@ -223,14 +226,11 @@ class TcpBase:
         """Send what waits; what is too much for now is dropped, what remains goes on when the stream has room."""
         connection.record_use(trio.current_time())
         error = connection.flush()
-        if error is not None:
-            self._remove(connection)
-            return error
         dropped = connection.queue.trim()
         if dropped:
             self.send_errors[SendError.WOULD_BLOCK] += dropped
         self._watch(connection)
-        return None
+        return error
 
     def _watch(self, connection: Connection) -> None:
         """Let epoll tell when the stream has room, as long as something waits for it."""
@@ -250,7 +250,7 @@ class TcpBase:
         if events & select.EPOLLOUT:
             error = self._flush(connection)
             if error is not None:
-                self._failures.append((connection.remote, error))
+                self._lose(connection, error)
                 return
         if events & ~select.EPOLLOUT:
             self._read(connection, batch, sources, now)

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -224,6 +225,37 @@ async def test_the_end_of_a_connection_is_told_to_who_relied_on_it_and_the_next_
         assert one.failures == [(passive.local, SendError.REFUSED)] * 2
         assert other.failures == [(source, SendError.REFUSED) for source in other.sources]
         assert (one.base.connections, other.base.connections) == (0, 0)
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+async def test_a_connection_that_ends_while_data_goes_out_is_told_once(is_batch: bool) -> None:
+    async with reading(await TcpBase.listen(LOOPBACK)) as [reader]:
+        with stranger(reader.base) as sock:
+            sock.send(frame(request()))
+            await until_read(reader, 1)
+            [there] = reader.sources
+            assert reader.base.send(request(), there) is None
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))  # a reset, not an end
+        if is_batch:
+            assert reader.base.send_batch(batch_of(DATA), there)
+            await until_failed(1, reader)
+            assert reader.failures == [(there, SendError.REFUSED)]
+        else:
+            assert reader.base.send(DATA, there) is SendError.REFUSED
+            await trio.testing.wait_all_tasks_blocked()
+            assert reader.failures == []
+        assert reader.base.connections == 0
+
+
+async def test_a_stream_that_ends_while_frames_wait_is_a_failure() -> None:
+    async with reading(await TcpBase.listen(LOOPBACK)) as [reader]:
+        with stranger(reader.base) as sock:
+            sock.send(frame(request()))
+            await until_read(reader, 1)
+            while not reader.base.send_errors[SendError.WOULD_BLOCK]:
+                reader.base.send_batch(batch_of(*[DATA + bytes(1399)] * 64), reader.sources[0])
+        await until_failed(1, reader)
+        assert reader.base.connections == 0
 
 
 async def test_an_intruder_that_goes_is_nobodys_failure() -> None:
