@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptun import errors
-from p2ptun.deadlines import Deadlines
+from p2ptun.deadlines import Deadlines, earliest
 from p2ptun.types import Endpoint, Transmit, Transport, unmapped
 
 NOW = 1000.0
@@ -20,6 +20,11 @@ class Timer(Enum):
     RETRANSMIT = 1
     REFRESH = 2
     REKEY = 3
+
+
+@given(st.lists(st.none() | st.floats(min_value=-10.0, max_value=10.0)))
+def test_the_earliest_of_what_is_set(times: list[float | None]) -> None:
+    assert earliest(times) == earliest(iter(times)) == min((at for at in times if at is not None), default=None)
 
 
 def test_an_error_is_a_sentence_and_a_remedy() -> None:

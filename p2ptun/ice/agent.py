@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.check import read_binding
@@ -323,7 +324,7 @@ class Agent:
         if self._connection.is_over:
             return None
         times = (self._connection.next_timeout(), self._gathering.next_timeout())
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     @property
     def next_timer(self) -> Timer | None:

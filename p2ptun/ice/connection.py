@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from enum import Enum
 
-from p2ptun.deadlines import Deadlines
+from p2ptun.deadlines import Deadlines, earliest
 from p2ptun.ice.config import AgentConfig, RemoteOptions
 from p2ptun.ice.consent import Liveness
 from p2ptun.ice.event import AgentState, Event, FailureReason, Restarted, RestartReason, StandbyChanged, StateChanged
@@ -155,7 +155,7 @@ class Connection:
             self.path.next_timeout(),
             self._search_at,
         )
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     def timeouts(self) -> dict[Timer, float | None]:
         """Tell when what is due."""

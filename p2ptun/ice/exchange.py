@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from p2ptun.deadlines import earliest
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.role import Role
 from p2ptun.stun.message import TransactionId
@@ -90,4 +91,4 @@ class Exchange:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         times = (check.transaction.next_timeout() for check in self._checks.values())
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
+from p2ptun.deadlines import earliest
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import uniform
 from p2ptun.ice.event import DropReason
@@ -178,7 +179,7 @@ class Gathering:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         times = (binding.next_timeout() for binding in self._bindings.values())
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     def _bind(self, base: Endpoint, server: Endpoint, alternative: int, now: float) -> None:
         if destination_from(base, server) == server:

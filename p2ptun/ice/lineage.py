@@ -10,9 +10,9 @@ recognises its own next user name in them. RFC 7675 5.1 forbids to go on with cr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
+from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.check import Refusal, read_check
 from p2ptun.ice.config import AgentConfig
@@ -211,16 +211,12 @@ class Lineage:
 
     def next_check_at(self) -> float | None:
         """Tell when `pace` has something to do."""
-        return _earliest(generation.next_check_at() for generation in self.active)
+        return earliest(generation.next_check_at() for generation in self.active)
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
-        return _earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
+        return earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
 
 
 def _restamped(candidate: Candidate, credentials: Credentials) -> Candidate:
     return replace(candidate, generation=credentials.generation, ufrag=credentials.ufrag)
-
-
-def _earliest(times: Iterable[float | None]) -> float | None:
-    return min((at for at in times if at is not None), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import Consent, Liveness, uniform
@@ -154,7 +155,7 @@ class Path:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` or `take_checks` has something to do."""
         times = (self._standby_due_at, self._consent.next_timeout() if self._consent else None)
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     def _is_ready(self, standby: CandidatePair, valid_pairs: list[CandidatePair]) -> bool:
         return standby in valid_pairs and not standby.is_silent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from p2ptun.deadlines import earliest
 from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.mdns.drop import DropReason
 from p2ptun.mdns.event import MdnsEvent
@@ -99,7 +100,7 @@ class MdnsAgent:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` is to be called."""
         times = (self._responder.next_timeout(), self._querier.next_timeout())
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     def _receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> DropReason | None:
         if local not in self._locals:
