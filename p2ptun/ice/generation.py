@@ -163,6 +163,7 @@ class Generation:
 
     def hasten(self) -> None:
         """Check everything that isn't valid anew, at once: the network has changed, old waiting times mean nothing."""
+        self._cadence.hasten()
         for pair in self.checklist.pairs:
             if not pair.valid and not pair.is_expired and initiates(pair.local):
                 self._exchange.quiet(pair)
@@ -243,7 +244,7 @@ class Generation:
         if pair is not None:
             pair.state = PairState.IN_PROGRESS
             self._send_check(pair, Purpose.CHECK, now)
-            self._cadence.begin(now + self._pace)
+            self._cadence.begin(self._pace, pair.remote.type is CandidateType.PEER_REFLEXIVE, now)
 
     def next_transmit(self) -> Transmit | None:
         """Give an answer or a check to send."""
@@ -319,6 +320,7 @@ class Generation:
             is_nominated = True
         if check.purpose is Purpose.CHECK:
             self.checklist.succeed(pair)
+            self._cadence.hasten()
         was_nominated = pair.is_nominated
         pair.valid = ValidPair(self._local_candidates.seen_as(pair.base, seen), is_nominated)
         if is_nominated and not was_nominated:
