@@ -107,6 +107,10 @@ class Negotiation:
         """Say again at once what may be lost: keys or path are new."""
         self._signalling.hasten()
 
+    def rest(self) -> None:
+        """Tell nothing more: it is over."""
+        self._signalling.rest()
+
     def take_message(self, rtt: float | None, now: float) -> IceDescription | Acknowledgement | None:
         """Return what is to be sent now over a path with that round-trip time."""
         return self._signalling.take_message(rtt, now)

@@ -173,6 +173,7 @@ class Peer:
         self._drain(now)
         self.agent.close(now)
         self._keying.rest()
+        self._negotiation.rest()
         self._drain(now)
 
     # The hot path

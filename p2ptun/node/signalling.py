@@ -106,6 +106,11 @@ class Signalling:
         self._interval = 0.0
         self._deadlines.clear()
 
+    def rest(self) -> None:
+        """Tell nothing more until something changes: it is over."""
+        self._is_due = self._owes_acknowledgement = False
+        self._deadlines.clear()
+
     def take_message(self, rtt: float | None, now: float) -> IceDescription | Acknowledgement | None:
         """Return what is to be sent now over a path with that round-trip time; None when there is nothing to say."""
         if self._is_due and self._own is not None:

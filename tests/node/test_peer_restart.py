@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2ptun.ice.event import RestartReason
+from p2ptun.ice.role import Role
 from p2ptun.node.event import (
     FailureReason,
     PathSelected,
@@ -280,3 +281,26 @@ def test_packets_of_the_other_side_are_taken_from_any_of_our_sockets() -> None:
     world.bob.send(pong(99))
     world.network.run(0.5)
     assert pong(99) in world.alice.received
+
+
+# Before there was a tunnel
+
+
+@pytest.mark.parametrize("reason", [RestartReason.NETWORK_CHANGED, RestartReason.RESUMED])
+@pytest.mark.parametrize("who", ["alice", "bob", "both"])
+def test_what_people_carry_about_stays_good_when_the_network_changes_meanwhile(reason: RestartReason, who: str) -> None:
+    """Descriptions are written down already, and nothing but them can tell new credentials."""
+    world = World(roles=(Role.CONTROLLING, Role.CONTROLLING))
+    world.tell_bob()
+    world.network.run(2)
+    for peer, name in ((world.to_bob, "alice"), (world.to_alice, "bob")):
+        if who in (name, "both"):
+            peer.restart(reason, world.network.now)
+    world.alice.take()
+    world.bob.take()
+    world.network.flush()
+    world.network.run(30)
+    world.tell_alice()
+    assert world.network.run(3, world.is_connected), world.describe()
+    world.network.run(1)
+    assert_talk(world)

@@ -222,6 +222,19 @@ def test_a_repetition_is_acknowledged_again_and_changes_nothing() -> None:
     assert list(messages(bob)) == [Acknowledgement(1)]
 
 
+def test_who_is_at_rest_says_nothing_until_something_changes() -> None:
+    alice, bob = Side(), Side()
+    for side in (alice, bob):
+        side.update(state(0, 1))
+    bob.receive(told(alice))
+    for side in (alice, bob):
+        side.signalling.rest()
+        assert list(messages(side)) == []
+        assert side.signalling.next_timeout() is None
+    alice.update(state(0, 2))
+    assert exchange(alice, bob) == 2, "and is acknowledged"
+
+
 def test_an_old_message_that_comes_late_changes_nothing() -> None:
     alice, bob = Side(), Side()
     alice.update(state(0, 1))
