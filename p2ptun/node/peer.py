@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.deadlines import earliest
 from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
@@ -250,7 +251,7 @@ class Peer:
         """Return when `handle_timeout` is to be called."""
         session_at = None if self.link is None else self.link.session.next_timeout()
         times = (self.agent.next_timeout(), session_at, self._negotiation.next_timeout(), self._keying.next_timeout())
-        return min((at for at in times if at is not None), default=None)
+        return earliest(times)
 
     # Below: draining the two machines, and acting on what they say
 
