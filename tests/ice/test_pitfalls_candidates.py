@@ -22,7 +22,7 @@ from p2ptun.types import Endpoint
 from tests.sim.nat import Nat
 from tests.sim.network import Network, at
 
-from .hand import BASE, OTHER_PEER, PEER, STRANGER, THEIRS, Duel, requests
+from .hand import BASE, OTHER_PEER, PEER, STRANGER, THEIRS, Duel, requests, responses
 from .material import host, reflexive
 from .side import Side, connect, gather, is_settled, make_side, plug, signal
 
@@ -197,9 +197,8 @@ def test_pitfall_22_an_answer_leaves_from_the_socket_that_was_asked() -> None:
     duel = Duel(Role.CONTROLLED, str(BASE), str(other_base))
     duel.meet(is_all=False)
     for base in (other_base, BASE):
-        answers = [packet for _, packet in duel.ask(STRANGER, base) if packet.source == base]
-        assert answers
-        assert answers[0].destination == STRANGER
+        [(_, answer)] = responses(duel.ask(STRANGER, base))
+        assert (answer.source, answer.destination) == (base, STRANGER)
 
 
 def link_local(zone: str, number: int = 1) -> Endpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2ptun.ice.candidate_type import CandidateType
-from p2ptun.ice.event import AgentState
+from p2ptun.ice.event import AgentState, DropReason
 from p2ptun.ice.pair import PairProblem, PairState
 from p2ptun.ice.priority import candidate_priority
 from p2ptun.ice.role import Role
@@ -240,5 +240,6 @@ def test_pitfall_16_what_is_remembered_of_strangers_is_bounded() -> None:
     duel = Duel(CONTROLLED)
     for number in range(1000):
         assert len(responses(duel.ask(at(f"198.51.{number // 250}.{number % 250 + 1}:7")))) == 1
+    assert duel.agent.drops == {DropReason.TOO_MANY: 1000 - 32}
     duel.meet()
-    assert len(duel.agent.pairs) <= 32
+    assert len(duel.agent.pairs) == 32
