@@ -11,6 +11,7 @@ from p2ptun.ice.check import encode_check
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.pair import PairProblem, PairState
+from p2ptun.ice.priority import candidate_priority
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.tcp import active_base
 from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
@@ -99,7 +100,7 @@ def test_a_passive_base_waits_and_answers_over_the_connection_that_came() -> Non
     agent = make(PASSIVE)
     agent.add_remote_candidate(candidate(active_base(THERE.address), TcpType.ACTIVE), 1000.0)
     agent.add_remote_candidate(candidate(THERE, TcpType.PASSIVE), 1000.0)
-    assert agent.pairs == ()
+    assert not agent.pairs
     check_from(agent, EPHEMERAL, 1000.1)
     [pair] = agent.pairs
     assert (pair.base, pair.destination, pair.remote.tcp_type) == (PASSIVE, EPHEMERAL, TcpType.ACTIVE)
@@ -139,3 +140,21 @@ def test_what_says_nothing_of_the_connection_fails_nothing() -> None:
     take(agent)
     agent.record_send_error(ACTIVE, THERE, SendError.NO_BUFFERS, 1000.01)
     assert agent.pairs[0].state is PairState.IN_PROGRESS
+
+
+def test_tcp_takes_no_place_from_udp_in_a_full_check_list() -> None:
+    """Eight addresses on each side: 64 pairs of UDP and as many of TCP, told first, want 100 places."""
+    agent = make()
+    for number in range(8):
+        for base in (at(f"10.0.0.{number}:5000"), active_base(at(f"10.0.0.{number}:1").address)):
+            agent.add_local_address(base, 1000.0)
+    there = [at(f"10.0.1.{number}:5000", Transport.TCP) for number in range(8)]
+    for number, endpoint in enumerate(there):
+        agent.add_remote_candidate(candidate(endpoint, TcpType.PASSIVE), 1000.0)
+        udp = Endpoint(endpoint.address, endpoint.port)
+        priority = candidate_priority(CandidateType.HOST, 60000 - number)
+        agent.add_remote_candidate(Candidate(CandidateType.HOST, udp, priority, "1", udp), 1000.0)
+    transports = [pair.base.transport for pair in agent.pairs]
+    assert transports.count(Transport.UDP) == 64
+    assert transports.count(Transport.TCP) == 36
+    assert transports == sorted(transports, key=lambda transport: transport is Transport.TCP)
