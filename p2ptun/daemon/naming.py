@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 
 import trio
 
@@ -14,6 +15,7 @@ from p2ptun.mdns.agent import MdnsAgent
 from p2ptun.mdns.event import MdnsEvent, NameLost
 from p2ptun.node.event import NodeEvent, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.names import HostNames
+from p2ptun.node.signalling import place_of
 from p2ptun.types import IPAddress
 
 NOWHERE = Network((), ())
@@ -36,7 +38,7 @@ class Naming:
         self._network = NOWHERE
         self._driver: Driver | None = None
         self._multicast = Multicast(MdnsAgent(), self._handle_answer)
-        self._told: dict[NamedCandidate, str] = {}
+        self._told: dict[tuple[str, Hashable], NamedCandidate] = {}
         self._pending: set[str] = set()
         self._registered: dict[IPAddress, str] = {}
 
@@ -49,18 +51,19 @@ class Naming:
     def follow(self, network: Network) -> None:
         """Use the links of this network from now on, and look there for what was found nowhere else."""
         self._network = network
-        self._register(network)
-        self._multicast.follow(network if self.names is not None else NOWHERE)
-        self._look_up({candidate.name for candidate in self._told})
+        if self.names is not None:
+            self._register(self.names, network)
+            self._multicast.follow(network)
+        self._look_up({candidate.name for candidate in self._told.values()})
 
     def handle(self, event: NodeEvent) -> None:
         """Take an event of the node: names come and go with the candidates that the other side tells."""
         match event.event:
             case RemoteNameFound(candidate):
-                self._told[candidate] = event.peer
+                self._told[event.peer, place_of(candidate)] = candidate
                 self._look_up({candidate.name})
             case RemoteCandidateRemoved(NamedCandidate() as candidate):
-                self._told.pop(candidate, None)
+                self._told.pop((event.peer, place_of(candidate)), None)
             case _:
                 pass
 
@@ -68,17 +71,17 @@ class Naming:
         """Take this side's names back."""
         self._multicast.close()
 
-    def _register(self, network: Network) -> None:
+    def _register(self, names: HostNames, network: Network) -> None:
         """Answer for the addresses there are, each on its own link."""
         agent, links = self._multicast.agent, {local.address: local.interface for local in network.candidates}
-        for address in [address for address in self._registered if self._registered[address] != links.get(address)]:
-            if self.names is not None:
-                agent.unregister(self.names.name_of(address))
+        for address in [each for each, link in self._registered.items() if link != links.get(each)]:
+            agent.unregister(names.name_of(address))
             del self._registered[address]
+        self._multicast.flush()  # goodbyes leave while their links are there
         for address, link in links.items():
-            if self.names is not None and address not in self._registered:
+            if address not in self._registered:
                 self._registered[address] = link
-                agent.register(self.names.name_of(address), address, link, trio.current_time())
+                agent.register(names.name_of(address), address, link, trio.current_time())
 
     def _look_up(self, names: set[str]) -> None:
         if not names:
@@ -97,7 +100,7 @@ class Naming:
             self._multicast.follow(NOWHERE)
 
     def _resolve(self, driver: Driver, name: str, address: IPAddress) -> None:
-        for candidate, peer in list(self._told.items()):
+        for (peer, _), candidate in list(self._told.items()):
             if candidate.name == name:
                 driver.node.peer(peer).resolve(candidate, address, trio.current_time())
         driver.flush()

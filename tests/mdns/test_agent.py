@@ -49,7 +49,7 @@ def events(agent: MdnsAgent) -> list[object]:
     return list(iter(agent.next_event, None))
 
 
-def test_two_resolve_each_others_names_at_once() -> None:
+def test_pitfall_25_several_names_are_resolved_at_once() -> None:
     wire = Wire(3)
     wire[0].register(name(1), ADDRESS, "eth0", START)
     wire[0].register(name(2), ADDRESS_V6, "eth0", START)
@@ -72,13 +72,25 @@ def test_a_name_that_comes_late_is_found_by_its_announcement() -> None:
     assert events(wire[1]) == [NameResolved(name(1), ADDRESS)]
 
 
-def test_a_name_of_another_network_is_given_up_quietly() -> None:
-    """Pitfall 25: several at once, and an end after a few seconds."""
+def test_pitfall_25_names_of_another_network_are_given_up_quietly_after_a_few_seconds() -> None:
     wire = Wire(2)
     wire[1].resolve([name(1), name(2)], START)
     wire.run(START + 60)
     assert events(wire[1]) == [NameLost(name(number), LossReason.TIMEOUT) for number in (1, 2)]
     assert wire.carried == [GROUP_V4] * 3
+
+
+def test_pitfall_25_only_our_own_names_are_answered_for_and_only_on_their_link() -> None:
+    agent = MdnsAgent()
+    for local, link in ((ETH_V4, "eth0"), (WLAN_V4, "wlan0")):
+        agent.add_local(local, link, False, START)
+    agent.register(name(1), ADDRESS, "eth0", START)
+    sent(agent)
+    for number, local in ((2, ETH_V4), (1, WLAN_V4)):
+        query = encode_message(Message(questions=(ask(number),)))
+        agent.receive_datagram(query, Endpoint.of("203.0.113.9", MDNS_PORT), local, START + 0.5)
+    assert sent(agent) == []
+    assert agent.drops == {DropReason.NOT_OUR_NAME: 2}
 
 
 def test_an_idle_agent_waits_for_nothing() -> None:
