@@ -69,7 +69,7 @@ def test_everything_can_be_said(tunnel: Recorder, tmp_path: Path) -> None:
         *("join", "--name", "home0", "--address", "10.5.0.1/24", "--address", "fd05::1/64"),
         *("--route", "192.168.9.0/24"),
         *("--stun", "stun:192.0.2.1", "--psk-file", str(psk), "--mtu", "1280", "--aead", "aegis-256"),
-        *("--rekey-interval", "5", "--timeout", "7.5"),
+        *("--rekey-interval", "5", "--timeout", "7.5", "--mdns"),
     )
     assert done.return_value == 0, done.exception
     options = tunnel.options
@@ -79,6 +79,7 @@ def test_everything_can_be_said(tunnel: Recorder, tmp_path: Path) -> None:
     assert options.routes == (ip_network("192.168.9.0/24"),)
     assert [server.host for server in options.stun] == ["192.0.2.1"]
     assert options.algorithms == (Algorithm.AEGIS_256,)
+    assert options.hides_addresses
     assert options.psk == b"k" * 32
     assert "kkkk" not in repr(options)
 
