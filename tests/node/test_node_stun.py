@@ -43,12 +43,17 @@ def give(star: Star, data: bytes, source: Endpoint = STRANGER) -> None:
     star.network.deliver(Transmit(data, source, at(HUB_SOCKET)))
 
 
+def first_check(star: Star, number: int) -> bytes:
+    """Let the hub begin, and return what it asks a spoke first."""
+    star.network.run(0.019)  # nothing has arrived yet
+    asked = [each.packet for each in star.network.log if each.host is star.hub]
+    return next(packet.payload for packet in asked if packet.destination == at(outer(number)))
+
+
 def test_an_answer_goes_to_whoever_asked() -> None:
     star = Star(4)
-    [ask] = [
-        sent.packet for sent in star.network.log if sent.packet.destination == at(outer(2)) and sent.host is star.hub
-    ][:1]
-    forged = encode_message(success_response(decode_message(ask.payload)))
+    ask = first_check(star, 2)
+    forged = encode_message(success_response(decode_message(ask)))
     give(star, forged)
     give(star, forged)
     assert ice_drops(star) == [0, 0, 2, 0]  # not sealed: it was looked at and refused
@@ -67,19 +72,19 @@ def test_an_answer_that_nobody_asked_for_reaches_nobody() -> None:
 
 def test_an_answer_to_a_peer_that_has_gone_reaches_nobody() -> None:
     star = Star(2)
-    [ask] = [each.packet for each in star.network.log if each.packet.destination == at(outer(1))][:1]
+    ask = first_check(star, 1)
     star.hub.node.remove_peer("spoke1", star.network.now)
-    give(star, encode_message(success_response(decode_message(ask.payload))))
+    give(star, encode_message(success_response(decode_message(ask))))
     assert star.hub.node.drops == {DropReason.UNKNOWN_TRANSACTION: 1}
 
 
 def test_an_answer_comes_too_late_some_time() -> None:
     star = Star(1)
-    [ask] = [each.packet for each in star.network.log if each.packet.destination == at(outer(0))][:1]
+    ask = first_check(star, 0)
     star.network.is_cut = lambda packet: True
     star.network.run(200 + 2 * LIFETIME)
     before = star.hub.node.drops[DropReason.UNKNOWN_TRANSACTION]
-    give(star, encode_message(success_response(decode_message(ask.payload))), at(outer(0)))
+    give(star, encode_message(success_response(decode_message(ask))), at(outer(0)))
     assert star.hub.node.drops[DropReason.UNKNOWN_TRANSACTION] == before + 1
 
 
@@ -153,7 +158,9 @@ def test_an_initiation_is_tried_with_a_bounded_number_of_peers(monkeypatch: pyte
     before = [0 if link is None else link.session.refusals.total() for link in links]
     give(star, b"\xd1" + bytes(150), place)
     after = [0 if link is None else link.session.refusals.total() for link in links]
-    assert [there - here for here, there in zip(before, after, strict=True)] == [1, 0, 0, 0, 1]
+    tried = [there - here for here, there in zip(before, after, strict=True)]
+    assert sum(tried) == 2
+    assert tried[4] == 1
 
 
 def concerned(star: Star, destination: Endpoint, error: SendError, monkeypatch: pytest.MonkeyPatch) -> list[str]:
