@@ -20,7 +20,7 @@ from p2ptun.ice.scope import signalled
 from p2ptun.ice.tcp import base_type
 from p2ptun.types import Endpoint, IPAddress, Transport
 
-_FoundationKey: TypeAlias = tuple[CandidateType, IPAddress, IPAddress | None, Transport]
+_FoundationKey: TypeAlias = tuple[CandidateType, IPAddress, IPAddress | None, Transport, bool]
 
 
 class LocalCandidates:
@@ -33,11 +33,17 @@ class LocalCandidates:
         self._ranks: dict[Endpoint, int] = {}
         self._reflexive: dict[tuple[Endpoint, Endpoint], Candidate] = {}
         self._foundations: dict[_FoundationKey, str] = {}
+        self._public: set[Endpoint] = set()
 
     @property
     def hosts(self) -> tuple[Candidate, ...]:
         """The host candidates: what pairs are made of."""
         return tuple(self._hosts.values())
+
+    @property
+    def public_addresses(self) -> frozenset[IPAddress]:
+        """Addresses that servers see as they are: no NAT stands before them."""
+        return frozenset(base.address for base in self._public)
 
     def __iter__(self) -> Iterator[Candidate]:
         yield from self._hosts.values()
@@ -75,6 +81,7 @@ class LocalCandidates:
         """Drop a socket with everything that was seen of it."""
         self._hosts.pop(base, None)
         self._ranks.pop(base, None)
+        self._public.discard(base)
         for key in [key for key in self._reflexive if key[0] == base]:
             del self._reflexive[key]
 
@@ -85,6 +92,8 @@ class LocalCandidates:
         if old is not None and old.endpoint == mapping.endpoint:
             return None
         twin = self.find(mapping.base, mapping.endpoint)
+        if twin is not None and twin.type is CandidateType.HOST:
+            self._public.add(mapping.base)
         new = twin or self._make_reflexive(mapping)
         self._reflexive.pop(key, None)
         if twin is None:
@@ -120,11 +129,12 @@ class LocalCandidates:
         tcp_type: TcpType | None,
         server: Endpoint | None = None,
     ) -> Candidate:
+        seen_by, is_open = server.address if server else None, tcp_type is TcpType.SIMULTANEOUS_OPEN
         return Candidate(
             type=kind,
             endpoint=endpoint,
             priority=priority,
-            foundation=self._foundation((kind, base.address, server.address if server else None, base.transport)),
+            foundation=self._foundation((kind, base.address, seen_by, base.transport, is_open)),
             base=base,
             related=None if kind is CandidateType.HOST else base,
             generation=self._credentials.generation,
@@ -133,7 +143,11 @@ class LocalCandidates:
         )
 
     def _foundation(self, key: _FoundationKey) -> str:
-        """Number the kinds of fate: type, base address, server address, transport (RFC 8445 5.1.1.3)."""
+        """Number the kinds of fate: type, base address, server address, transport (RFC 8445 5.1.1.3).
+
+        Our addition: whether a connection is opened from both sides. That passes firewalls which stop the other kind,
+        and frozen behind it, it would wait until the kernel gives that up.
+        """
         return self._foundations.setdefault(key, str(len(self._foundations) + 1))
 
     def _priority(self, kind: CandidateType, base: Endpoint, tcp_type: TcpType | None, alternative: int = 0) -> int:

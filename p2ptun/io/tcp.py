@@ -219,7 +219,7 @@ class TcpBase:
         sock, now = connect(self.local, port, destination, self._options), trio.current_time()
         if sock is SendError.SOURCE_GONE and self._listener is not None:
             self._accept(self._listener, now)  # the other side was first, and its connection takes both ports
-            return self._connections.get(destination, sock)
+            return self._connections.get(destination, SendError.WOULD_BLOCK)
         return sock if isinstance(sock, SendError) else self._add(Connection(sock, destination, False, now))
 
     def _flush(self, connection: Connection) -> SendError | None:

@@ -2,14 +2,15 @@
 
 TCP is for networks that block UDP, and always there: at what moment somebody would miss it nobody knows beforehand, and
 its checks come after those of UDP. Each address opens connections, and takes some at the port number of its UDP socket,
-which the other side is told by one bit. Only a global address also does both at once (simultaneous open): there, a
-firewall may stand without a NAT, and lets in what answers.
+which the other side is told by one bit. Only an address that needs no NAT also does both at once (simultaneous open):
+there, a firewall may stand alone, and lets in what answers.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Protocol, TypeAlias
 
 from p2ptun.errors import DeviceError
@@ -21,10 +22,20 @@ from p2ptun.io.network import Network
 from p2ptun.io.socket_options import SocketOptions
 from p2ptun.io.tcp import TcpBase
 from p2ptun.io.udp import UdpSocket
-from p2ptun.types import Endpoint, IPAddress, Transport
+from p2ptun.types import Endpoint, IPAddress, IPNetwork, Transport
 
 ADDRESS_HOLDERS = frozenset({"dummy", "vrf"})
 """Link kinds that hold addresses but carry no packets: what is sent from there leaves by another interface."""
+
+BEHIND_NAT: tuple[IPNetwork, ...] = tuple(
+    ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),  # private: RFC 1918 3, RFC 4193 3.1
+        "100.64.0.0/10",  # shared, RFC 6598 7
+        *("127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10"),  # local
+    )
+)
+"""Addresses that reach the internet through a NAT, or not at all."""
 
 Place: TypeAlias = tuple[IPAddress, int]
 """An address and the index of its interface: a socket is good for both together only."""
@@ -154,7 +165,7 @@ async def _open_tcp(udp: Endpoint, options: SocketOptions) -> list[Socket]:
     """Open the TCP bases beside a UDP socket; without one of them the tunnel only has fewer ways."""
     bases: list[Socket] = [TcpBase.active(udp.address, options)]
     bases += await _listen(udp, (udp.port, 0), TcpType.PASSIVE, options)
-    if udp.address.is_global:
+    if not any(udp.address.version == network.version and udp.address in network for network in BEHIND_NAT):
         bases += await _listen(udp, (0,), TcpType.SIMULTANEOUS_OPEN, options)
     return bases
 

@@ -13,8 +13,8 @@
     ..     2           local preference (RFC 8445 5.1.2.1)
 
 The priority follows from type and local preference, both sides using the recommended type preferences. The foundation
-is made from type, transport and address: it only has to be equal for candidates that share their fate, and two
-candidates with one address do.
+is made from type, transport, whether both sides open a connection, and address: it only has to be equal for candidates
+that share their fate, and those do.
 
 The twin of a UDP candidate is the passive TCP candidate with its address and port number, and the local preference that
 follows from its own. So a list with a way around blocked UDP is as short as one without.
@@ -118,7 +118,8 @@ class _Entry:
         return named if isinstance(self.place, str) else named.resolve(self.place)
 
     def _foundation(self) -> str:
-        kind = f"{self.type.value} {self.way[0].value} ".encode()
+        is_open = self.way[1] is TcpType.SIMULTANEOUS_OPEN
+        kind = f"{self.type.value} {self.way[0].value} {'so ' * is_open}".encode()
         return f"{zlib.crc32(kind + _packed(self.place)):08x}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.lab import Node, Router
-from tests.e2e.nat import LINUX
+from tests.e2e.nat import FIREWALL, LINUX
 from tests.e2e.program import Json, Program, TunnelLab
 from tests.e2e.test_tunnel import MEGABYTE, SETUP_LIMIT, TRAFFIC, Scene, start_traffic
 
@@ -57,7 +57,18 @@ def hotel() -> Iterator[Scene]:
         yield Scene(lab, lab.connect(lab.add_host("alice", router), lab.add_host("bob", ipv6=False)))
 
 
-@pytest.fixture(params=["office", "hotel"])
+@pytest.fixture(scope="module")
+def firewalls() -> Iterator[Scene]:
+    """Two hosts with IPv6 only, each behind a firewall that lets in what answers, and no UDP."""
+    with TunnelLab() as lab:
+        routers = [lab.add_router(name, FIREWALL) for name in ("left", "right")]
+        for router in routers:
+            block_router(lab, router)
+        alice, bob = (lab.add_host(f"in-{router.node.name}", router, ipv4=False) for router in routers)
+        yield Scene(lab, lab.connect(alice, bob))
+
+
+@pytest.fixture(params=["office", "hotel", "firewalls"])
 def scene(request: pytest.FixtureRequest) -> Scene:
     value: Scene = request.getfixturevalue(request.param)
     return value

@@ -185,10 +185,10 @@ def test_tcp_bases_take_no_place_from_udp() -> None:
     assert local.add_host(tcp("10.0.0.2:1")) is None
 
 
-def test_tcp_candidates_of_one_address_share_a_foundation_that_udp_does_not() -> None:
-    udp, *others = make_over_tcp().hosts
-    assert len({each.foundation for each in others}) == 1
-    assert udp.foundation != others[0].foundation
+def test_active_and_passive_share_a_foundation_that_udp_and_simultaneous_open_do_not() -> None:
+    udp, passive, active, both = make_over_tcp().hosts
+    assert passive.foundation == active.foundation
+    assert len({udp.foundation, passive.foundation, both.foundation}) == 3
 
 
 @pytest.mark.parametrize("base", [PASSIVE, ACTIVE, OPEN])

@@ -111,12 +111,12 @@ def test_an_interface_is_not_left_and_a_firewall_of_ours_is_told() -> None:
 
 
 @in_namespace
-def test_global_addresses_also_open_simultaneously() -> None:
-    shell("ip link add here0 type veth peer there0; ip address add 8.8.8.8/24 dev here0; ip link set here0 up")
+def test_addresses_that_need_no_nat_also_open_simultaneously() -> None:
+    shell("ip link add here0 type veth peer there0; ip address add 203.0.113.8/24 dev here0; ip link set here0 up")
 
     async def body() -> None:
         with Underlay() as underlay:
-            here = (LocalAddress(ip_address("8.8.8.8"), 24, "here0", 2, "veth", True),)
+            here = (LocalAddress(ip_address("203.0.113.8"), 24, "here0", 2, "veth", True),)
             await underlay.open(Network(here, here))
             assert [each.tcp_type for each in underlay.sockets] == [None, TcpType.ACTIVE, TcpType.PASSIVE, OPEN]
             assert len({each.local for each in underlay.sockets}) == 4

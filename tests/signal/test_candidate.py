@@ -90,13 +90,16 @@ def test_foundations_tell_fates_apart() -> None:
 
     host = foundation("10.0.0.1")
     assert host == foundation("10.0.0.1", port=1, preference=7)
+    over_tcp = foundation("10.0.0.1", tcp_type=TcpType.ACTIVE)
+    assert over_tcp == foundation("10.0.0.1", tcp_type=TcpType.PASSIVE)
     others = [
         foundation("10.0.0.2"),
         foundation("10.0.0.1", candidate_type=CandidateType.SERVER_REFLEXIVE),
-        foundation("10.0.0.1", tcp_type=TcpType.ACTIVE),
+        over_tcp,
+        foundation("10.0.0.1", tcp_type=TcpType.SIMULTANEOUS_OPEN),
         foundation("2001:db8::1"),
     ]
-    assert len({host, *others}) == 5
+    assert len({host, *others}) == 6
 
 
 def read_all(entries: list[bytes]) -> list[Candidate]:
