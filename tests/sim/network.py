@@ -101,6 +101,11 @@ class Network:
         self._topology.add_gateway(nat, behind)
         return nat
 
+    @property
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The NATs and firewalls, in the order in which they were added."""
+        return self._topology.gateways
+
     def renumber(self, nat: Nat, public: str) -> None:
         """Give a NAT another public address. Its bindings don't survive that."""
         nat.address = ip_address(public)
@@ -240,8 +245,10 @@ class Network:
 
     def _carry_from(self, realm: Realm, host: Host, parcel: Parcel) -> None:
         packet, core = parcel.packet, self.core
-        if self.is_cut(packet):
-            self._lose(host, parcel, "cut")
+        own = self.links.get(packet.source.address)
+        problem = own.problem(len(packet.payload), self._random, self.now) if own is not None else None
+        if problem is not None or self.is_cut(packet):
+            self._lose(host, parcel, problem or "cut")
             return
         lost = core.problem(len(packet.payload), self._random, self.now)
         climb = self._topology.climb(realm, packet, self.now)  # what is lost was lost behind the NAT, which saw it
@@ -249,7 +256,7 @@ class Network:
             self._lose(host, parcel, lost or str(climb))
             return
         wires = [link for wire in climb.wires if (link := self.links.get(wire)) is not None]
-        for link in wires:
+        for link in wires[own is not None :]:
             if (problem := link.problem(len(packet.payload), self._random, self.now)) is not None:
                 self._lose(host, parcel, problem)
                 return

@@ -40,6 +40,11 @@ class Topology:
         self._homes: dict[tuple[Host, Endpoint], Realm] = {}
         self._faces: dict[tuple[Realm, IPAddress], Gateway | None] = {}
 
+    @property
+    def gateways(self) -> tuple[Gateway, ...]:
+        """Every gateway that was put up."""
+        return tuple(self._gateways)
+
     def add_gateway(self, gateway: Gateway, behind: Realm) -> None:
         """Put a gateway up, before sockets too that are there already; without `behind` its address says where."""
         address = getattr(gateway, "address", None)
