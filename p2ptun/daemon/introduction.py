@@ -65,12 +65,21 @@ class Introduction:
         return await (self._share() if self._side is Side.SHARE else self._join())
 
     async def find_servers(self, driver: Driver) -> None:
-        """Look up the servers' names, all at once; the agent asks each as soon as its address is known."""
-        async with trio.open_nursery() as nursery:
-            for uri in self._options.stun:
-                nursery.start_soon(self._find_server, driver, uri)
-        driver.node.end_of_servers(trio.current_time())
-        driver.flush()
+        """Look up the servers' names, all at once; the agent asks each as soon as its address is known.
+
+        Those that aren't found are looked up again in the next network.
+        """
+        missing = set(self._options.stun)
+        while True:
+            moved = self._narrator.moved
+            async with trio.open_nursery() as nursery:
+                for uri in missing:
+                    nursery.start_soon(self._find_server, driver, uri, missing)
+            driver.node.end_of_servers(trio.current_time())
+            driver.flush()
+            if not missing:
+                return
+            await moved.wait()
 
     async def send(self, description: Description) -> None:
         """Give the other side our description. Raises RendezvousError."""
@@ -119,12 +128,14 @@ class Introduction:
                 "It goes on without: that is enough in one network, or when the other side can be reached.",
             )
 
-    async def _find_server(self, driver: Driver, uri: StunUri) -> None:
+    async def _find_server(self, driver: Driver, uri: StunUri, missing: set[StunUri]) -> None:
         try:
             servers = await resolve(uri)
         except P2ptunError as error:
             self._notices.warn(f"server-{uri.host}", str(error), error.remedy)
             return
+        missing.discard(uri)
+        self._notices.withdraw(f"server-{uri.host}")
         for server in servers:
             driver.node.add_stun_server(server, trio.current_time())
         driver.flush()

@@ -33,6 +33,7 @@ class Narrator:
         connected: Set while there is a session over a path; `lost` is set while there is none any more.
         has_met: Whether there has been one.
         ended: Set when the peer failed; `reason` says why.
+        moved: Set when this machine's network has changed, and replaced then.
         is_described: Whether the other side has been sent a description, which a changed address makes out of date.
         changed: Set when that happened; whoever acts on it puts a new one in its place.
         began_at: When both sides knew each other, monotonic seconds; the side that sends its description last learns
@@ -46,6 +47,7 @@ class Narrator:
         self.has_met = False
         self.ended = trio.Event()
         self.changed = trio.Event()
+        self.moved = trio.Event()
         self.reason: FailureReason | None = None
         self.is_described = False
         self.began_at: float | None = None
@@ -73,6 +75,11 @@ class Narrator:
                 self._emit(RestartEvent(event.peer, generation, reason.value))
             case _:
                 pass  # status tells the age of the keys and what stands by
+
+    def move(self) -> None:
+        """Know that this machine's network has changed."""
+        self.moved.set()
+        self.moved = trio.Event()
 
     def outdate(self) -> None:
         """Know that the description which the other side is being sent has addresses that are gone, and lacks others.

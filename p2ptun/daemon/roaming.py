@@ -77,6 +77,7 @@ class Roaming:
         self._refuse_tunnels(change.network)
         await self._underlay.follow(change.network, self._driver)
         self._naming.follow(change.network)
+        self._narrator.move()
         if self._underlay.sockets:
             self._notices.withdraw(NO_NETWORK)
             self._restart(RestartReason.NETWORK_CHANGED)

@@ -85,7 +85,9 @@ def moved(before: LocalAddress | None, now: LocalAddress | None) -> NetworkChang
 async def test_who_has_met_the_other_side_moves_and_restarts() -> None:
     async with travelling() as traveller:
         traveller.narrator.has_met = True
+        to_move = traveller.narrator.moved
         await traveller.roaming.handle(moved(FIRST, SECOND))
+        assert (to_move.is_set(), traveller.narrator.moved.is_set()) == (True, False)
         assert traveller.addresses == ["127.0.0.2"]
         assert traveller.generation == 1
         assert [type(event) for event in traveller.told] == [NetworkEvent]

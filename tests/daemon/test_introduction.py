@@ -1,0 +1,54 @@
+"""Servers that can't be found in one network are looked for in the next. The rest of an introduction: tests/e2e."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from p2ptun.daemon.event import ErrorEvent, Event
+from p2ptun.daemon.introduction import Introduction
+from p2ptun.daemon.narrator import Narrator
+from p2ptun.daemon.notice import Notices
+from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.ice.role import Role
+from p2ptun.io.udp import UdpSocket
+from p2ptun.rendezvous.paste import PasteRendezvous
+from p2ptun.stun.message import is_stun
+from p2ptun.stun.uri import parse_uri
+from tests.io.machine import LOOPBACK, Machine
+from tests.io.test_resolver import use_hosts
+from tests.io.test_udp import receive
+
+pytestmark = pytest.mark.trio
+
+
+async def test_a_server_that_is_not_found_is_looked_up_again_in_the_next_network() -> None:
+    told: list[Event] = []
+    narrator, notices, machine = Narrator(told.append), Notices(told.append), Machine(Role.CONTROLLING)
+    hosts = use_hosts(stun_example=socket.gaierror(socket.EAI_NONAME, "unknown"))
+    with await UdpSocket.bind(LOOPBACK) as server, await UdpSocket.bind(LOOPBACK) as own:
+        options = AdhocOptions(stun=(parse_uri(f"stun:stun.example:{server.local.port}"),))
+        rendezvous = PasteRendezvous(print)
+        introduction = Introduction(
+            options, Side.SHARE, rendezvous, narrator, notices, machine.peer, machine.keys.public, []
+        )
+        async with trio.open_nursery() as nursery:
+            machine.driver.start(nursery, [own])
+            nursery.start_soon(introduction.find_servers, machine.driver)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [type(event) for event in told] == [ErrorEvent]
+            assert [health.id for health in notices] == ["server-stun.example"]
+            hosts.answers["stun.example"] = [str(server.local.address)]
+            narrator.move()
+            (question,), (source,) = await receive(server, 1)
+            assert is_stun(question)
+            assert source == own.local
+            assert list(notices) == []
+            asked = len(hosts.asked)
+            narrator.move()
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(hosts.asked) == asked, "it is known by now"
+            nursery.cancel_scope.cancel()
