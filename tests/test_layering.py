@@ -65,7 +65,7 @@ def test_the_core_is_the_lower_part_of_the_table() -> None:
         ("p2ptun.noise.primitive", "from nacl._sodium import lib", "nacl._sodium.lib is imported outside p2ptun.aead"),
         ("p2ptun.noise.primitive", "from nacl import _sodium", "nacl._sodium is imported outside p2ptun.aead"),
         ("p2ptun.io.udp", "import pytun", "pytun is imported outside p2ptun.io.tun"),
-        ("p2ptun.daemon.service", "from pyroute2 import IPRoute", "is imported outside p2ptun.io.netlink"),
+        ("p2ptun.daemon.service", "from pyroute2 import IPRoute", "is imported outside p2ptun.io.kernel"),
         ("p2ptun.daemon.service", "import click", "click is imported outside p2ptun.cli"),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_violation_is_seen(module: str, source: str, problem: str) -> None:
         ("p2ptun.aead.key", "from nacl._sodium import ffi, lib\nimport nacl.bindings"),
         ("p2ptun.noise.primitive", "from nacl.bindings import crypto_scalarmult"),
         ("p2ptun.io.tun", "import os, pytun, trio\nfrom p2ptun.node.node import Node"),
-        ("p2ptun.io.netlink", "from pyroute2 import IPRoute"),
+        ("p2ptun.io.kernel", "from pyroute2 import IPRoute"),
         ("p2ptun.cli.main", "import click, rich, os, sys\nfrom p2ptun import __version__, errors, stun"),
         ("p2ptun.errors", "import enum"),
         ("p2ptun", "from importlib.metadata import version"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 
 from p2ptun.io.rtnetlink import Message, MessageType, encode_request, split_messages
-from p2ptun.types import Endpoint, IPAddress
+from p2ptun.types import Endpoint, IPAddress, Transport
 
 # linux/rtnetlink.h
 _DESTINATION, _SOURCE, _INTERFACE, _PROTOCOL, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 4, 27, 28, 29
@@ -71,7 +71,7 @@ def _question(sequence: int, source: Endpoint, destination: Endpoint) -> bytes:
     attributes = {
         _DESTINATION: destination.address.packed,
         _SOURCE: source.address.packed,
-        _PROTOCOL: bytes([socket.IPPROTO_UDP]),
+        _PROTOCOL: bytes([socket.IPPROTO_UDP if destination.transport is Transport.UDP else socket.IPPROTO_TCP]),
         _SOURCE_PORT: _PORT.pack(source.port),
         _DESTINATION_PORT: _PORT.pack(destination.port),
     }

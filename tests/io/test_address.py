@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -42,6 +43,16 @@ def test_other_kinds_are_candidates(kind: str) -> None:
 @pytest.mark.parametrize("flag", [AddressFlag.TENTATIVE, AddressFlag.DEPRECATED, AddressFlag.DAD_FAILED])
 def test_addresses_that_are_not_ready_or_on_their_way_out_stay_back(flag: AddressFlag) -> None:
     assert chosen(local(STABLE, 64, flags=flag | AddressFlag.STABLE_PRIVACY)) == []
+
+
+def test_an_address_on_its_way_out_still_carries_what_it_carries() -> None:
+    """RFC 4862 5.5.4: deprecated is for what exists, not for what begins."""
+    assert local(STABLE, 64, flags=AddressFlag.DEPRECATED).can_carry
+    assert local("192.168.1.2").can_carry
+    assert not local(STABLE, 64, flags=AddressFlag.TENTATIVE | AddressFlag.DEPRECATED).can_carry
+    assert not local("192.168.1.2", is_running=False).can_carry
+    assert not local("192.168.1.2", kind="tun").can_carry
+    assert not replace(local("192.168.1.2", kind="vlan"), is_stacked=True).can_carry
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from p2ptun.io import netlink
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.socket_options import SocketOptions
 from p2ptun.io.udp import UdpSocket
-from p2ptun.types import Endpoint, SendError
+from p2ptun.types import Endpoint, SendError, Transport
 from tests.io.namespace import in_namespace, shell
 
 pytestmark = pytest.mark.root
@@ -60,6 +60,7 @@ def test_rules_by_source_and_port_count() -> None:
     guard, here = learned(), Endpoint.of("192.168.1.2", 4000)
     assert not guard.refuses(here, OUTSIDE)
     assert guard.refuses(here, Endpoint(OUTSIDE.address, 51))
+    assert not guard.refuses(here, Endpoint(OUTSIDE.address, 51, Transport.TCP))
     guard.close()
 
 
