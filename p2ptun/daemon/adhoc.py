@@ -185,7 +185,7 @@ class AdhocTunnel:
         role, patience = (Role.CONTROLLING, PAC_TIMEOUT) if is_offering else (Role.CONTROLLED, CARRYING_PATIENCE)
         config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
-        return Agent(config, Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
+        return Agent(config, Credentials.generate(os.urandom), role, tie_breaker, os.urandom, self._node.pacer)
 
     def _introduction(self) -> Introduction:
         return Introduction(
