@@ -46,7 +46,7 @@ from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
 from p2ptun.ice.tcp import initiates
 from p2ptun.stun.message import Message
-from p2ptun.types import Endpoint, IPNetwork, RandomBytes, SendError, Transmit, Transport
+from p2ptun.types import Endpoint, IPAddress, IPNetwork, RandomBytes, SendError, Transmit, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,11 @@ class Agent:
     def local_candidates(self) -> tuple[Candidate, ...]:
         """What to tell the peer."""
         return tuple(self._local)
+
+    @property
+    def public_addresses(self) -> frozenset[IPAddress]:
+        """Addresses of ours that servers see as they are."""
+        return self._local.public_addresses
 
     @property
     def remote_candidates(self) -> tuple[Candidate, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.named import disguise
 from p2ptun.mdns.name import draw_name
@@ -25,6 +27,11 @@ class HostNames:
             self._names[address] = draw_name(self._random_bytes)
         return self._names[address]
 
-    def disguise(self, candidate: Candidate) -> Candidate:
-        """Return the form of a local candidate that the other side, and whoever carries signalling, may see."""
+    def disguise(self, candidate: Candidate, public: Container[IPAddress] = ()) -> Candidate:
+        """Return the form of a local candidate that the other side, and whoever carries signalling, may see.
+
+        An address in `public` is that of a server-reflexive candidate too, and what that tells is no secret (3.1.2.2).
+        """
+        if candidate.base.address in public:
+            return candidate
         return disguise(candidate, self.name_of(candidate.base.address))

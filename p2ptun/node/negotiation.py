@@ -134,8 +134,9 @@ class Negotiation:
 
     @property
     def _worth_telling(self) -> tuple[Candidate, ...]:
-        worthy = (each for each in self._agent.local_candidates if has_to_be_told(each))
-        return tuple(worthy if self._names is None else map(self._names.disguise, worthy))
+        worthy = tuple(each for each in self._agent.local_candidates if has_to_be_told(each))
+        public = self._agent.public_addresses
+        return worthy if self._names is None else tuple(self._names.disguise(each, public) for each in worthy)
 
     def _take_in(self, news: News, now: float) -> list[PeerEvent]:
         agent, told, before = self._agent, news.parameters, self._places()

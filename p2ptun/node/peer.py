@@ -62,11 +62,10 @@ class Peer:
     agent finds later, and its restarts, are told through the tunnel itself as soon as there is one.
 
     A path that is lost doesn't end the peer: it is connecting again, packets wait as at the beginning, and the keys
-    live on as long as they may.
+    live on as long as they may. `names`, if given, stand for our addresses in all that the other side is told.
     """
 
     def __init__(self, name: str, agent: Agent, names: HostNames | None = None) -> None:
-        """Make a peer; with `names` the other side is told names in place of this side's addresses."""
         self.name = name
         self.agent = agent
         self.link: Link | None = None

@@ -107,6 +107,17 @@ def test_hidden_machines_in_different_networks_give_names_up_and_meet_outside(ho
     end(tunnel.share, tunnel.join)
 
 
+def test_an_address_that_the_stun_server_sees_as_it_is_is_no_secret(house: House) -> None:
+    """The draft, 3.1.2.2: without it, who stands outside could not be reached from behind a NAT."""
+    outside = house.lab.add_host("outside")
+    tunnel = house.lab.connect(outside, house.bob, "--mdns", "--stun", house.stun)
+    told = decode_blob(tunnel.offer).candidates
+    assert {each.endpoint.address for each in told if isinstance(each, Candidate)} == {outside.ipv4}
+    assert any(isinstance(each, NamedCandidate) for each in told)  # nobody was asked over IPv6
+    assert house.lab.can_ping(outside, tunnel.join.ipv4)
+    end(tunnel.share, tunnel.join)
+
+
 def test_a_hidden_machine_that_moves_is_found_by_its_new_name(house: House) -> None:
     tunnel = house.lab.connect(house.alice, house.bob, "--mdns")
     house.lab.shell(

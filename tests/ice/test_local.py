@@ -84,6 +84,16 @@ def test_same_address_from_two_servers_and_an_address_without_nat_are_redundant(
     assert len(list(local)) == 2
 
 
+def test_an_address_that_a_server_sees_as_it_is_is_public() -> None:
+    local = make("10.0.0.1:1", "10.0.0.2:1")
+    local.record_mapping(Mapping(FIRST, SERVER, 0, SEEN))
+    assert local.public_addresses == frozenset()
+    local.record_mapping(Mapping(SECOND, SERVER, 0, SECOND))
+    assert local.public_addresses == {SECOND.address}
+    local.remove_host(SECOND)
+    assert local.public_addresses == frozenset()
+
+
 def test_changed_mapping_replaces_its_candidate() -> None:
     local = make("10.0.0.1:1")
     local.record_mapping(Mapping(FIRST, SERVER, 0, SEEN))

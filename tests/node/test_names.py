@@ -36,3 +36,9 @@ def test_a_reflexive_candidate_says_nothing_of_the_host_behind_it() -> None:
     reflexive = Candidate(CandidateType.SERVER_REFLEXIVE, PUBLIC, 6, "2", BASE, BASE)
     hidden = HostNames(Random(1).randbytes).disguise(reflexive)
     assert (hidden.name, hidden.related, hidden.endpoint) == ("", None, PUBLIC)
+
+
+def test_what_the_world_sees_as_it_is_isnt_hidden() -> None:
+    names = HostNames(Random(1).randbytes)
+    assert names.disguise(HOST, {BASE.address}) == HOST
+    assert names.disguise(HOST, {PUBLIC.address}).name
