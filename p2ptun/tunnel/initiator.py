@@ -11,7 +11,7 @@ from p2ptun.tunnel.event import SessionFailure
 from p2ptun.tunnel.handshake import Birth, InitiatorHandshake
 from p2ptun.tunnel.index import SessionIndex
 from p2ptun.tunnel.keypair import Keypair
-from p2ptun.tunnel.timing import ATTEMPT_TIMEOUT, REPEAT_INTERVAL, RETRY_INTERVAL, RETRY_JITTER
+from p2ptun.tunnel.timing import ATTEMPT_TIMEOUT, HEAD_START, REPEAT_INTERVAL, RETRY_INTERVAL, RETRY_JITTER
 from p2ptun.tunnel.wire import CookieReply, Response
 from p2ptun.types import RandomBytes
 
@@ -49,6 +49,18 @@ class Initiator:
     def failure(self) -> SessionFailure:
         """What to tell people when the attempt is over. A forged answer can make this wrong, and nothing else."""
         return SessionFailure.UNAUTHENTIC_ANSWER if self._was_refused else SessionFailure.NO_ANSWER
+
+    def insists(self, now: float) -> bool:
+        """Tell whether our initiation goes before one of the peer's that has just come: that of the greater key does.
+
+        One that we sent a moment ago gives way, for the peer's is half a round trip nearer to its end. That is the rule
+        where the check that makes our path valid and the peer's initiation come one right behind the other.
+        """
+        if not self.is_waiting or self._config.static.public < self._config.remote_static:
+            return False
+        if now < self._made_at + HEAD_START:
+            self.lapse()
+        return self.is_waiting
 
     def begin(self, binder: bytes, now: float) -> None:
         """Make the first initiation of an attempt."""

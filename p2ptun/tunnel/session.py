@@ -86,9 +86,9 @@ class Session:
     initiator therefore sends a keepalive at once, and repeats it until it is answered. Old keys open as long as they
     live, so no rekey loses a datagram.
 
-    Both sides may initiate at the same time. Then the initiation of the side with the greater static public key counts:
-    that side doesn't answer the other's but sends its own again at once, in case it was lost; the other side answers
-    and lets its own lapse when the new keys prove themselves. Not before: what arrived may be a replay (`admission`).
+    Both sides may initiate at the same time. Then that of the greater static public key counts, unless it is only just
+    out: that side doesn't answer the other's but sends its own again at once, in case it was lost; the other side
+    answers and lets its own lapse when the new keys prove themselves, for that may be a replay (`admission`).
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class Session:
 
     @property
     def is_handshaking(self) -> bool:
-        """Whether an initiation of ours waits for its answer."""
-        return self._initiator.is_waiting
+        """Whether an attempt of ours is under way: an initiation waits for its answer, or for the time to retry."""
+        return self._deadlines.at(Timer.RETRY) is not None
 
     @property
     def next_timer(self) -> Timer | None:
@@ -151,7 +151,7 @@ class Session:
 
     def initiate(self, now: float) -> None:
         """Begin a handshake, unless one is under way."""
-        if self._is_closed or self._initiator.is_waiting:
+        if self._is_closed or self.is_handshaking:
             return
         self._initiator.begin(self._keyring.newest_binder, now)
         self._send_initiation(now)
@@ -337,7 +337,7 @@ class Session:
         is_bound = self._keyring.knows_binder(handshake.offer.binder)
         if not self._gate.admit(initiation, is_bound, now):
             self._refuse(Refusal.OVERLOADED)
-        elif self._initiator.is_waiting and self._config.static.public > self._config.remote_static:
+        elif self._initiator.insists(now):
             self._refuse(Refusal.COLLISION)
             self._transmits.append(self._initiator.datagram)
         else:

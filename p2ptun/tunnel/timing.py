@@ -11,6 +11,7 @@ REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13)
 RETRY_INTERVAL = 5.0
 RETRY_JITTER = 1 / 3  # two sides that started together must not go on doing so
 ATTEMPT_TIMEOUT = 90.0
+HEAD_START = 0.005  # our choice: what is sent together arrives together, and a path of less than this is fast anyway
 REPEAT_INTERVAL = 0.5  # our choice: an initiation this old that meets another path was lost, or its answer was
 
 PASSIVE_KEEPALIVE_DELAY = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2ptun.ice.role import Role
+from p2ptun.node.drop import DropReason as NodeDrop
 from p2ptun.node.event import FailureReason, PathSelected, PeerHeard, PeerRekeyed, PeerState, RemoteCandidateFound
 from p2ptun.node.keying import HANDSHAKE_TIMEOUT
 from p2ptun.tunnel.wire import MessageType
@@ -308,7 +309,9 @@ def test_rekeying_under_loss_loses_only_what_the_network_lost(seed: int) -> None
         assert set(host.received) <= set(told), f"seed {seed}"
         lost_on_the_way = world.network.lost["loss"]
         assert len(told) - len(host.received) <= lost_on_the_way, f"seed {seed}: {world.describe()}"
-        assert host.node.drops == {}, f"seed {seed}: a datagram came under keys that nobody has"
+        # the answer to an initiation that gave way to the other side's meets nobody; no data does
+        assert set(host.node.drops) <= {NodeDrop.UNKNOWN_HANDSHAKE}, f"seed {seed}: data under keys that nobody has"
+        assert host.node.drops.total() <= 1, f"seed {seed}"
         bad = {"ice: not authentic", "tunnel: not authentic", "data: not authentic", "data: no key to seal with"}
         assert not (bad | {"peer: queue full"}) & set(peer.drops), f"seed {seed}"
 

@@ -8,6 +8,7 @@ from p2ptun.tunnel.event import SessionFailure
 from p2ptun.tunnel.handshake import Birth, ResponderHandshake
 from p2ptun.tunnel.index import IndexTable, SessionIndex
 from p2ptun.tunnel.initiator import Initiator
+from p2ptun.tunnel.timing import HEAD_START, REPEAT_INTERVAL
 from p2ptun.tunnel.wire import CookieReply, Response, decode_initiation, decode_response
 from tests.tunnel.world import ALGORITHMS, GREATER, LESSER, config_of, stream_of
 
@@ -81,3 +82,30 @@ def test_it_remembers_that_an_answer_was_refused(initiator: Initiator) -> None:
     initiator.lapse()
     initiator.begin(b"", NOW)
     assert [*failures, initiator.failure] == [SessionFailure.UNAUTHENTIC_ANSWER, SessionFailure.NO_ANSWER]
+
+
+def test_it_is_repeated_as_it_is_or_made_anew_when_its_answer_may_be_lost(initiator: Initiator) -> None:
+    initiator.begin(b"", NOW)
+    first = initiator.datagram
+    assert initiator.repeat(b"", NOW + REPEAT_INTERVAL - 0.01) == first
+    second = initiator.repeat(b"", NOW + REPEAT_INTERVAL)
+    assert second == initiator.datagram != first
+    assert initiator.is_answered_by(answer(second))
+    assert not initiator.is_answered_by(answer(first))
+    assert len(INDICES) == 1
+
+
+def test_the_greater_key_insists_unless_its_initiation_is_just_out() -> None:
+    insisting = []
+    for ours, theirs in ((LESSER, GREATER), (GREATER, LESSER)):
+        initiator = Initiator(
+            config_of(ours, theirs), Stamp(theirs.public), stream_of("i"), lambda: INDICES.claim("me"), INDICES.release
+        )
+        insisting.append(initiator.insists(NOW))
+        initiator.begin(b"", NOW)
+        insisting.append(initiator.insists(NOW + HEAD_START))
+        insisting.append(initiator.is_waiting)
+        insisting.append(initiator.insists(NOW + HEAD_START / 2))
+        insisting.append(initiator.is_waiting)
+        initiator.lapse()
+    assert insisting == [False, False, True, False, True, False, True, True, False, False]

@@ -20,7 +20,7 @@ from p2ptun.tunnel.event import (
     SessionRekeyed,
 )
 from p2ptun.tunnel.session import Session, Timer
-from p2ptun.tunnel.timing import PASSIVE_KEEPALIVE_DELAY, REJECT_AFTER_MESSAGES
+from p2ptun.tunnel.timing import HEAD_START, PASSIVE_KEEPALIVE_DELAY, REJECT_AFTER_MESSAGES, REPEAT_INTERVAL
 from p2ptun.tunnel.wire import MessageType
 from tests.tunnel.world import GREATER, LESSER, START, End, World, config_of, stream_of
 
@@ -189,6 +189,51 @@ def test_nothing_sent_changes_nothing() -> None:
     before = world.a.session.next_timeout()
     world.a.session.record_sent(0, world.now)
     assert world.a.session.next_timeout() == before
+
+
+def test_an_initiation_is_repeated_over_another_path() -> None:
+    world = World()
+    world.a.session.repeat(world.now)
+    assert world.a.drain() == [], "there is none"
+    world.a.session.initiate(world.now)
+    [first] = world.a.drain()
+    world.a.session.repeat(world.now)
+    assert world.a.drain() == [first]
+    world.a.session.repeat(world.now + REPEAT_INTERVAL)
+    [second] = world.a.drain()
+    assert second != first
+    world.b.session.receive_datagram(second, world.now + REPEAT_INTERVAL)
+    [answer] = world.b.drain()
+    assert world.a.session.receive_datagram(answer, world.now + REPEAT_INTERVAL)
+
+
+def test_an_initiation_that_is_just_out_gives_way() -> None:
+    """The other side's is half a round trip nearer to its end. Should it be a replay, ours is tried again in time."""
+    world = World()
+    lesser, greater = world.a, world.b
+    lesser.session.initiate(world.now)
+    [initiation] = lesser.drain()
+    greater.session.initiate(world.now)
+    [ours] = greater.drain()
+    greater.session.receive_datagram(initiation, world.now + HEAD_START / 2)
+    [answer] = greater.drain()
+    assert answer[0] == MessageType.RESPONSE
+    assert greater.session.is_handshaking
+    greater.session.initiate(world.now)
+    assert greater.drain() == [], "it doesn't begin anew at once"
+    lesser.session.receive_datagram(ours, world.now)
+    [needless] = lesser.drain()
+    greater.session.receive_datagram(needless, world.now)
+    assert greater.session.refusals == {Refusal.UNEXPECTED: 1}
+    world.now += 6
+    greater.session.handle_timeout(world.now)
+    [again] = greater.drain()
+    assert again[0] == MessageType.INITIATION
+    lesser.session.receive_datagram(answer, world.now)
+    world.run(1)
+    for end in (lesser, greater):
+        assert end.events == [SessionEstablished(CHACHA)]
+        assert not end.session.is_handshaking
 
 
 def test_retries_every_five_seconds_for_ninety() -> None:
@@ -368,7 +413,7 @@ def test_a_handshake_that_comes_to_nothing_is_wiped(monkeypatch: pytest.MonkeyPa
     greater.initiate(world.now)
     lesser.initiate(world.now)
     [initiation] = world.a.drain()
-    greater.receive_datagram(initiation, world.now)
+    greater.receive_datagram(initiation, world.now + HEAD_START)
     assert greater.refusals == {Refusal.COLLISION: 1}
     assert len(wiped) == 1
     greater.close(CloseReason.SHUTDOWN, world.now)
