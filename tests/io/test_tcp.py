@@ -272,7 +272,6 @@ async def test_a_stuck_reader_costs_old_data_but_no_stun() -> None:
     """The other end reads nothing for a while: what it gets then are checks, and the data that was sent last."""
     async with reading(await TcpBase.listen(LOOPBACK)) as [reader]:
         with stranger(reader.base) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.send(frame(request()))
             await until(lambda: len(reader.datagrams) == 1)
             [there] = reader.sources
