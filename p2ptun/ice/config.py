@@ -39,6 +39,8 @@ class AgentConfig:
         upgrade_interval: Shortest and longest time between two searches for a better pair, while the path is in use.
         retry_interval: Shortest and longest pause before pairs that stayed unanswered are checked again, once a path
             was lost: the longest keeps NAT bindings open.
+        persistence: How long pairs are checked every second at least though nothing was heard of the peer, which may
+            not have begun yet: people take their time. Shorter when `pac_timeout` ends before.
         restart_interval: Least time between two restarts of our own accord.
         grace: How long an old generation answers checks after a pair of the new one was nominated.
         patience: How often a check of a better pair is sent without an answer before it no longer delays nomination.
@@ -61,6 +63,7 @@ class AgentConfig:
     standby_interval: float = 10.0
     upgrade_interval: tuple[float, float] = (2.0, 120.0)
     retry_interval: tuple[float, float] = (1.0, 15.0)
+    persistence: float = 300.0
     restart_interval: float = 5.0
     grace: float = 10.0
     patience: int = 4

@@ -11,7 +11,7 @@ from collections import deque
 from enum import Enum
 
 from p2ptun.deadlines import Deadlines, earliest
-from p2ptun.ice.config import AgentConfig, RemoteOptions
+from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig, RemoteOptions
 from p2ptun.ice.consent import Liveness
 from p2ptun.ice.event import AgentState, Event, FailureReason, Restarted, RestartReason, StandbyChanged, StateChanged
 from p2ptun.ice.generation import Generation
@@ -51,6 +51,7 @@ class Timer(Enum):
     RETRY = "retry"  # of pairs that stayed unanswered, once a path was lost
     RESTART = "restart"  # one that came too soon after another
     SEARCH = "search"  # for a better pair
+    PERSIST = "persist"  # the end of checking often while the peer may not have begun
 
 
 class Connection:
@@ -88,6 +89,11 @@ class Connection:
         """Restart the PAC timer: something new may still succeed (RFC 8863 4). Look for better pairs anew, too."""
         if self.newest.remote is not None:
             self._deadlines.set(Timer.PAC, now + self._config.pac_timeout)
+        spare_time = min(
+            self._config.persistence, self._config.pac_timeout - PAC_TIMEOUT
+        )  # a last check takes PAC_TIMEOUT
+        if spare_time > 0 and self.state in (AgentState.NEW, AgentState.CHECKING) and not self._has_lost:
+            self._deadlines.set_earlier(Timer.PERSIST, now + spare_time)
         if self.path.pair is not None:
             self._lookout.rouse(now)
 
@@ -124,6 +130,8 @@ class Connection:
         """Act on everything that is due; `settle` is to follow."""
         self.lineage.handle_timeout(now)
         self.path.handle_timeout(now)
+        if self._deadlines.at(Timer.PERSIST) is not None:
+            self.newest.persist()
         for timer in self._deadlines.pop_expired(now):
             match timer:
                 case Timer.RETRY:
@@ -133,7 +141,7 @@ class Connection:
                     if reason is not None and not (reason in _OWN_ACCORD and self.path.is_healthy):
                         self.restart(reason, now)
                 case _:
-                    pass  # PAC: `_is_patient` asks whether it still runs
+                    pass  # PAC, PERSIST: others ask whether they still run
 
     def settle(self, may_grow: bool, now: float) -> None:
         """Draw the conclusions; `may_grow` tells whether candidates may still come, from us or from the peer."""
@@ -160,7 +168,7 @@ class Connection:
     def timeouts(self) -> dict[Timer, float | None]:
         """Tell when what is due."""
         return {
-            **{timer: self._deadlines.at(timer) for timer in (Timer.PAC, Timer.RETRY, Timer.RESTART)},
+            **{timer: self._deadlines.at(timer) for timer in (Timer.PAC, Timer.RETRY, Timer.RESTART, Timer.PERSIST)},
             Timer.CHECK: self.lineage.next_check_at(),
             Timer.RETRANSMIT: self.lineage.next_timeout(),
             Timer.CONSENT: self.path.next_timeout(),
@@ -181,6 +189,7 @@ class Connection:
         if event is not None:
             self.events.append(event)
             self._lookout.rouse(now)
+            self._deadlines.cancel(Timer.PERSIST)
             self._retry_pause = self._config.retry_interval[0]
             self._deadlines.cancel(Timer.RETRY)
         self.lineage.settle(self.path.pair, now)

@@ -56,6 +56,13 @@ class Exchange:
         """Tell whether a check of `pair`, other than for consent, waits for an answer."""
         return any(check.pair is pair and check.purpose is not Purpose.CONSENT for check in self._checks.values())
 
+    def has_asked(self, times: int) -> bool:
+        """Tell whether some check has been repeated so often and still is."""
+        return any(
+            check.transaction.state is TransactionState.ACTIVE and check.pair.attempts >= times
+            for check in self._checks.values()
+        )
+
     def quiet(self, pair: CandidatePair) -> None:
         """Repeat the checks of `pair` no more; late answers still count (RFC 8445 7.3.1.4)."""
         for check in self._checks.values():

@@ -44,6 +44,9 @@ from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 
 TRANSACTION_RTOS = (1 << REQUEST_COUNT - 1) - 1 + LAST_WAIT  # how many RTOs a transaction lasts: RFC 8489 6.2.1
 
+PERSISTENCE = 3
+"""Copies of a check before it is made anew, while nothing is heard of the peer: 1 s is the longest wait then."""
+
 
 class Generation:
     """Checks pairs and answers checks. Its owner asks `checklist` and `local`/`remote` what has become of them."""
@@ -169,6 +172,19 @@ class Generation:
                 self._exchange.quiet(pair)
                 self.checklist.trigger(pair)
 
+    def persist(self) -> None:
+        """Check anew what has been asked PERSISTENCE times while the peer has shown nothing of itself.
+
+        It may not have begun yet, and its NAT lets our next check in once it has: that one shouldn't be half a minute
+        away, as it soon is when every wait is twice the last one.
+        """
+        if not self._exchange.has_asked(PERSISTENCE) or any(pair.is_heard for pair in self.checklist.pairs):
+            return
+        for pair in self.checklist.pairs:
+            if pair.state is PairState.IN_PROGRESS and pair.attempts >= PERSISTENCE:
+                self._exchange.quiet(pair)
+                pair.state = PairState.WAITING
+
     def retire(self) -> None:
         """Send no checks any more; answer those of the peer (its last ones may be under way)."""
         self.is_retired = True
@@ -278,6 +294,7 @@ class Generation:
         pair = self.checklist.find(base, source) or self._learn_pair(check, base, source)
         if pair is None:
             return DropReason.TOO_MANY
+        pair.is_heard = True
         if pair.state is not PairState.SUCCEEDED and not pair.is_expired:
             self._exchange.quiet(pair)
             self.checklist.trigger(pair)

@@ -84,6 +84,7 @@ class CandidatePair:
         is_claimed: We are controlled and the other side nominated this pair before our own check succeeded
             (RFC 8445 7.3.1.5).
         nomination: Which nomination it has or claims: the highest counts; 0 without renomination.
+        is_heard: The peer has checked it.
         is_silent: Nothing came back on it, while another pair answered: that one goes first until this one answers.
         is_expired: Consent to send on it has expired: these credentials are never used on it again (RFC 7675 5.1).
         is_vouched: The tunnel has opened packets that came over it, so the true peer is at its other end.
@@ -101,6 +102,7 @@ class CandidatePair:
     valid: ValidPair | None = None
     is_claimed: bool = False
     nomination: int = 0
+    is_heard: bool = False
     is_silent: bool = False
     is_expired: bool = False
     is_vouched: bool = False

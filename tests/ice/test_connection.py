@@ -441,3 +441,33 @@ def test_next_credentials_of_any_but_the_next_generation_are_of_no_use() -> None
         couple.left.agent.set_next_remote_credentials(replace(theirs, generation=generation), couple.network.now)
     couple.left.agent.restart(couple.network.now)
     assert couple.left.agent.remote_credentials is None
+
+
+def test_whoever_waits_for_people_checks_every_second_and_only_minutes_later_less_often() -> None:
+    """The other side's NAT lets our next check in once it has begun: that must not be half a minute away."""
+    network = Network()
+    side = make_side("192.0.2.1:1", config=AgentConfig(pac_timeout=3600.0))
+    plug(network, side)
+    gather(network, side)
+    side.agent.set_remote_credentials(Credentials("peer", "p" * 22), network.now)
+    for number in (8, 9):
+        side.agent.add_remote_candidate(host(f"192.0.2.{number}:1"), network.now)
+    network.run(400)
+    times = [sent.at - START for sent in network.log if sent.packet.destination == at("192.0.2.8:1")]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert max(gap for gap, at_ in zip(gaps, times, strict=False) if at_ < 290) < 1.1
+    assert max(gap for gap, at_ in zip(gaps, times, strict=False) if at_ > 305) > 7
+
+
+def test_whoever_hears_the_peer_leaves_the_rest_to_the_ladder() -> None:
+    network = Network()
+    config = AgentConfig(pac_timeout=3600.0)
+    left, right = make_side("192.0.2.1:1", config=config), make_side("192.0.2.2:2", role=Role.CONTROLLED, seed=2)
+    plug(network, left, right)
+    for side in (left, right):
+        gather(network, side)
+    signal(network, left, right)
+    signal(network, right, left)
+    network.is_cut = lambda packet: packet.source == at("192.0.2.1:1")
+    network.run(60)
+    assert len([sent for sent in network.log if sent.host is left and sent.at > START + 40]) < 40
