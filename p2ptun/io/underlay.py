@@ -101,7 +101,8 @@ class Underlay:
             if place[0] in moving:  # to another interface: two sockets can't have one address and port
                 _close(self._sockets[place])
         fresh = {_place(local): sockets for local in wanted if (sockets := await self._take_over(local, gone))}
-        old = _flat(self._sockets.pop(place) for place in gone)
+        # what is best goes last, or traffic would move to what goes next
+        old = _flat(self._sockets.pop(place) for place in gone)[::-1]
         self._sockets |= fresh
         taken = {socket.local for socket in _flat(fresh.values())}
         for socket in old:
