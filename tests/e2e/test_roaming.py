@@ -96,14 +96,28 @@ def restart_the_nat_with_other_ports(scene: Scene) -> None:
     forget_flows(scene.lab, scene.home)
 
 
+def move_to_another_ipv6_address(scene: Scene) -> None:
+    """Bob, who is on the net and speaks IPv6 only, gets another address of his network."""
+    old = scene.bob.ipv6
+    assert old is not None
+    scene.lab.shell(
+        scene.bob.namespace,
+        f"""
+ip address add {old + 0x77}/64 dev eth0 nodad
+ip address del {old}/64 dev eth0""",
+    )
+
+
 DISTURBANCES: Mapping[str, Disturbance] = {
     "another address": move_to_another_address,
     "another network": move_to_another_network,
     "another default route": lose_one_of_two_uplinks,
+    "another IPv6 address": move_to_another_ipv6_address,
     "NAT restarted": restart_the_nat,
     "NAT restarted, other port": restart_the_nat_with_other_ports,
 }
 SLEEP = "asleep"
+EARLY = "moved before it began"
 
 
 def play(scene: Scene, disturb: Disturbance) -> Outcome:
@@ -167,20 +181,47 @@ def sleep_and_wake(scene: Scene) -> Outcome:
     return outcome
 
 
-def build_scene(lab: TunnelLab, number: int) -> Scene:
-    home, cafe = (lab.add_router(f"{name}{number}", LINUX, ipv6=False) for name in ("home", "cafe"))
-    alice = lab.add_host(f"alice{number}", home)
-    return Scene(lab, home, cafe, alice, lab.add_host(f"bob{number}", ipv6=False), add_uplink(lab, alice, cafe))
+def move_before_it_begins(scene: Scene) -> Outcome:
+    """Bob moves while a person carries his offer: another offer takes its place, and works."""
+    share, join = scene.lab.start(scene.bob, "share"), scene.lab.start(scene.alice, "join")
+    share.expect("offer")
+    share.expect("waiting")
+    assert scene.bob.ipv4 is not None
+    old, new = str(scene.bob.ipv4), str(scene.bob.ipv4 + 1)
+    gateway = scene.bob.ipv4 - 1
+    scene.lab.shell(
+        scene.bob.namespace,
+        f"""
+ip address del {old}/28 dev eth0
+ip address add {new}/28 dev eth0
+ip route add default via {gateway}""",
+    )
+    join.feed(share.expect("offer")["blob"])
+    share.feed(join.expect("answer")["blob"])
+    join.expect("path")
+    facts = {"old": old, "new": new, "remote": join.find("path")[-1]["remote"], **told(share)}
+    share.stop()
+    return Outcome(facts=facts, codes=(share.exit_code(), join.exit_code()))
+
+
+def build_scene(lab: TunnelLab, number: int, version: int) -> Scene:
+    """Build the scene for one story, of one version of IP."""
+    home, cafe = (lab.add_router(f"{name}{number}", LINUX, ipv6=version == 6) for name in ("home", "cafe"))
+    alice = lab.add_host(f"alice{number}", home, ipv4=version == 4)
+    bob = lab.add_host(f"bob{number}", ipv4=version == 4, ipv6=version == 6)
+    return Scene(lab, home, cafe, alice, bob, add_uplink(lab, alice, cafe))
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Mapping[str, Future[Outcome]]]:
     """Play all stories at once. The laboratory closes first, so that after Ctrl-C none of them plays on."""
-    with ThreadPoolExecutor(len(DISTURBANCES) + 1) as pool, TunnelLab() as lab:
-        scenes = [build_scene(lab, number) for number in range(len(DISTURBANCES) + 1)]
-        stories = {SLEEP: pool.submit(sleep_and_wake, scenes.pop())}
-        for (name, disturb), scene in zip(DISTURBANCES.items(), scenes, strict=True):
-            stories[name] = pool.submit(play, scene, disturb)
+    names = [*DISTURBANCES, SLEEP, EARLY]
+    with ThreadPoolExecutor(len(names)) as pool, TunnelLab() as lab:
+        scenes = {name: build_scene(lab, number, 6 if "IPv6" in name else 4) for number, name in enumerate(names)}
+        stories = {SLEEP: pool.submit(sleep_and_wake, scenes[SLEEP])}
+        stories[EARLY] = pool.submit(move_before_it_begins, scenes[EARLY])
+        for name, disturb in DISTURBANCES.items():
+            stories[name] = pool.submit(play, scenes[name], disturb)
         yield stories
     assert lab.prefix not in namespaces()
 
@@ -190,6 +231,7 @@ LIMITS = {
     "another address": 2000,
     "another network": 3000,
     "another default route": 3000,
+    "another IPv6 address": 2000,
     "NAT restarted": 2000,
     "NAT restarted, other port": 4000,
 }
@@ -244,4 +286,14 @@ def test_who_slept_is_back_at_once(outcomes: Outcomes, capsys: pytest.CaptureFix
     (resumed,) = outcome.facts["resumed"]
     assert resumed["seconds"] == pytest.approx(STOPPED, abs=3)
     assert outcome.silences[0] < 3000
+    assert outcome.codes == (0, 0)
+
+
+def test_who_moves_before_it_began_gives_another_offer(outcomes: Outcomes) -> None:
+    outcome = outcomes[EARLY].result()
+    (note,) = outcome.facts["error"]
+    assert "addresses have changed" in note["message"]
+    assert [each["address"] for each in outcome.facts["network"][0]["gained"]] == [outcome.facts["new"]]
+    assert outcome.facts["remote"]["address"] == outcome.facts["new"]
+    assert outcome.facts["restart"] == [], "what was described stays good"
     assert outcome.codes == (0, 0)
