@@ -89,9 +89,8 @@ class Connection:
         """Restart the PAC timer: something new may still succeed (RFC 8863 4). Look for better pairs anew, too."""
         if self.newest.remote is not None:
             self._deadlines.set(Timer.PAC, now + self._config.pac_timeout)
-        spare_time = min(
-            self._config.persistence, self._config.pac_timeout - PAC_TIMEOUT
-        )  # a last check takes PAC_TIMEOUT
+        # a check that is given up lasts as long as PAC_TIMEOUT
+        spare_time = min(self._config.persistence, self._config.pac_timeout - PAC_TIMEOUT)
         if spare_time > 0 and self.state in (AgentState.NEW, AgentState.CHECKING) and not self._has_lost:
             self._deadlines.set_earlier(Timer.PERSIST, now + spare_time)
         if self.path.pair is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
 from p2ptun.node.peer import Remote
 from tests.ice.side import Side, connect, make_side
@@ -18,6 +19,9 @@ RTT = 2 * LATENCY
 SERVERS = ("203.0.113.1:3478", "203.0.113.2:3478")
 GATHERED, CARRIED, SETTLED = 1.0, 10.0, 2.0  # seconds: for STUN, for a person with a line of text, for the nomination
 PATIENCE = 60.0
+CARRYING_PATIENCE = 24 * 3600.0
+"""How long the side that joins goes on checking while a person carries its answer over, as in the product."""
+
 BOTH_CONTROLLING = (Role.CONTROLLING, Role.CONTROLLING)
 
 
@@ -94,7 +98,8 @@ class NodeMeeting:
 
     def _host(self, name: str, site: Site) -> NodeHost:
         number = 1 if name == "alice" else 2
-        return NodeHost(self.network, name, *(bases(site.build(self.network, number))))
+        config = AgentConfig() if name == "alice" else AgentConfig(pac_timeout=CARRYING_PATIENCE)
+        return NodeHost(self.network, name, *(bases(site.build(self.network, number))), config=config)
 
     def _counted(self) -> Count:
         total = Count()
