@@ -220,3 +220,14 @@ def test_what_a_server_saw_over_tcp_is_a_tcp_candidate() -> None:
     assert event.candidate.endpoint == replace(SEEN, transport=Transport.TCP)
     assert event.candidate.tcp_type is TcpType.SIMULTANEOUS_OPEN
     assert local.record_mapping(Mapping(OPEN, OTHER_SERVER, 1, SEEN)) is None
+
+
+def test_a_restart_stamps_every_candidate_anew_and_changes_nothing_else() -> None:
+    local = make_over_tcp()
+    local.record_mapping(Mapping(FIRST, SERVER, 0, SEEN))
+    before = list(local)
+    local.restamp(Credentials("wxyz", "q" * 22, 4))
+    assert list(local) == [replace(each, generation=4, ufrag="wxyz") for each in before]
+    later = local.add_host(SECOND)
+    assert later is not None
+    assert (later.generation, later.ufrag) == (4, "wxyz")
