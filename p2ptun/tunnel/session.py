@@ -88,7 +88,7 @@ class Session:
 
     Both sides may initiate at the same time. Then that of the greater static public key counts, unless it is only just
     out: that side doesn't answer the other's but sends its own again at once, in case it was lost; the other side
-    answers and lets its own lapse when the new keys prove themselves, for that may be a replay (`admission`).
+    answers, and lets its own lapse only when new keys prove themselves: what came may be a replay (`admission`).
     """
 
     def __init__(

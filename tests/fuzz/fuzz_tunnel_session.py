@@ -42,6 +42,8 @@ def _obey(world: World, what: int, argument: bytes) -> None:
             end.session.receive_control(argument, world.now)
         case 3:
             end.session.initiate(world.now)
+            if argument:
+                end.session.repeat(world.now)
         case 4 if argument:
             world.run(argument[0] * (argument[-1] + 1) / 64)
         case 5 if argument:
