@@ -341,7 +341,7 @@ class AdhocTunnel:
         if endpoints(self._peer, CandidateType.SERVER_REFLEXIVE):
             self._notices.withdraw(NO_REFLEXIVE)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
-        return report(self._node, interface, self._notices, driver.drops, now)
+        return report(self._node, interface, self._notices, driver.drops + self._naming.drops, now)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

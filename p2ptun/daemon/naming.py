@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Hashable
 
 import trio
@@ -12,13 +13,16 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.multicast import Multicast
 from p2ptun.io.network import Network
 from p2ptun.mdns.agent import MdnsAgent
+from p2ptun.mdns.drop import DropReason
 from p2ptun.mdns.event import MdnsEvent, NameLost
+from p2ptun.node.drop import labelled
 from p2ptun.node.event import NodeEvent, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.names import HostNames
 from p2ptun.node.signalling import place_of
 from p2ptun.types import IPAddress
 
 NOWHERE = Network((), ())
+FOREIGN = frozenset({DropReason.NOT_OUR_NAME, DropReason.NOT_ASKED_FOR})
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,17 @@ class Naming:
         self._told: dict[tuple[str, Hashable], NamedCandidate] = {}
         self._pending: set[str] = set()
         self._registered: dict[IPAddress, str] = {}
+
+    @property
+    def drops(self) -> Counter[str]:
+        """What was thrown away, by reason; not what passes by on every link and concerns others."""
+        ours = Counter(
+            {reason: count for reason, count in self._multicast.agent.drops.items() if reason not in FOREIGN}
+        )
+        counted = labelled("mdns", ours)
+        for sock in self._multicast.sockets:
+            counted.update({f"mdns: {name}": count for name, count in sock.drops.items()})
+        return counted
 
     def start(self, nursery: trio.Nursery, driver: Driver, network: Network) -> None:
         """Serve the node of `driver` in `nursery`; it ends with that."""

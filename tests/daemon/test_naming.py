@@ -169,6 +169,22 @@ def test_a_name_that_nobody_has_is_asked_for_in_the_next_network() -> None:
 
 
 @in_namespace
+def test_what_is_dropped_is_counted_but_for_what_concerns_others() -> None:
+    async def body(nursery: trio.Nursery) -> None:
+        side = Side(HostNames(Random(4).randbytes))
+        side.naming.start(nursery, side.machine.driver, network("here0", HERE))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((str(THERE), 0))
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, THERE.packed)
+            for message in (bytes(12), b"no message", bytes(4) + b"\xff" * 8):
+                sender.sendto(message, ("224.0.0.251", 5353))
+        await until(lambda: side.naming.drops == {"mdns: malformed": 2})
+        side.naming.close()
+
+    run(body)
+
+
+@in_namespace
 def test_a_foreign_name_is_not_even_asked_for() -> None:
     async def body(nursery: trio.Nursery) -> None:
         side = Side()
