@@ -77,14 +77,17 @@ class Checklist:
     def add(self, pair: CandidatePair, role: Role) -> bool:
         """Take in a new pair; False when it is known or the list is full of better ones (RFC 8445 6.1.2.5).
 
-        Its state follows RFC 8838 12: frozen while another pair of its foundation may tell how it will fare.
+        Its state follows RFC 8838 12: frozen, unless it is the best of its foundation or another one has succeeded.
         """
         pair.prioritize(role)
         if pair.key in self._pairs or not self._make_room(pair):
             return False
-        kin = {other.state for other in self._pairs.values() if other.foundation == pair.foundation}
-        is_frozen = PairState.SUCCEEDED not in kin and not kin.isdisjoint(_PENDING)
-        pair.state = PairState.FROZEN if is_frozen else PairState.WAITING
+        kin = [other for other in self._pairs.values() if other.foundation == pair.foundation]
+        is_best = all(other.priority < pair.priority for other in kin)
+        has_hope = any(other.state is PairState.SUCCEEDED for other in kin)
+        pair.state = PairState.WAITING if is_best or has_hope else PairState.FROZEN
+        if is_best and not has_hope:
+            self._freeze_again(kin)
         self._pairs[pair.key] = pair
         return True
 
@@ -179,6 +182,12 @@ class Checklist:
                 active.add(pair.foundation)
         return self._best(PairState.WAITING)
 
+    def _freeze_again(self, pairs: list[CandidatePair]) -> None:
+        """Let what is waiting wait for a better pair: each foundation has one that goes first (RFC 8445 6.1.2.6)."""
+        for pair in pairs:
+            if pair.state is PairState.WAITING and pair not in self._triggered:
+                pair.state = PairState.FROZEN
+
     def _make_room(self, pair: CandidatePair) -> bool:
         """Evict a failed pair, or else the worst untried one, when the list is full and `pair` is better."""
         if len(self._pairs) < self._max_pairs:
@@ -186,7 +195,7 @@ class Checklist:
         evictable = [
             other
             for other in self._pairs.values()
-            if other.state in _EVICTABLE and other not in self._triggered and not other.valid
+            if other.state in _EVICTABLE and other not in self._triggered and not (other.valid or other.is_expired)
         ]
         victim = min(evictable, key=lambda other: (other.state is not PairState.FAILED, other.priority), default=None)
         if victim is None or (victim.state is not PairState.FAILED and victim.priority >= pair.priority):

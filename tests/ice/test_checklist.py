@@ -49,6 +49,27 @@ def test_pitfall_13_one_pair_of_a_foundation_at_a_time_until_one_succeeds() -> N
     assert late.state is PairState.WAITING
 
 
+def test_the_best_of_a_foundation_goes_first_though_it_comes_late() -> None:
+    """RFC 8838 12, rule 1; before the first check it is as if all had come at once (RFC 8445 6.1.2.6)."""
+    low, middle, high = (pair(LOCAL, f"198.51.100.1:{number}", number, "same") for number in (1, 2, 3))
+    checklist = fill(low, middle)
+    assert (low.state, middle.state) == (PairState.FROZEN, PairState.WAITING)
+    checklist.trigger(middle)
+    assert checklist.add(high, ROLE)
+    assert (middle.state, high.state) == (PairState.WAITING, PairState.WAITING), "a triggered one stays"
+    assert [checklist.next_pair() for _ in range(2)] == [middle, high]
+
+
+def test_a_pair_of_a_foundation_that_failed_is_frozen_and_thaws_at_once() -> None:
+    """RFC 8838 12, rule 3."""
+    first, late = pair(LOCAL, "198.51.100.1:1", 9, "same"), pair(LOCAL, "198.51.100.1:2", 8, "same")
+    checklist = fill(first)
+    checklist.fail(first, PairProblem.NO_ANSWER)
+    assert checklist.add(late, ROLE)
+    assert late.state is PairState.FROZEN
+    assert checklist.next_pair() is late
+
+
 def test_frozen_pair_thaws_when_nothing_of_its_foundation_is_under_way() -> None:
     first, second, third = (pair(LOCAL, f"198.51.100.1:{port}", 10 - port, "same") for port in (1, 2, 3))
     checklist = fill(first, second, third)
@@ -124,6 +145,15 @@ def test_pairs_that_matter_are_never_evicted() -> None:
     valid.valid = ValidPair(valid.local)
     running.state = PairState.IN_PROGRESS
     checklist.trigger(triggered)
+    assert not checklist.add(pair(LOCAL, "198.51.100.9:1", 9), ROLE)
+
+
+def test_a_pair_whose_consent_expired_is_remembered() -> None:
+    """RFC 7675 5.1: what has left the list could come back with the same credentials."""
+    expired = pair(LOCAL, "198.51.100.1:1", 1)
+    checklist = fill(expired, limit=1)
+    expired.is_expired = True
+    checklist.fail(expired, PairProblem.EXPIRED)
     assert not checklist.add(pair(LOCAL, "198.51.100.9:1", 9), ROLE)
 
 
