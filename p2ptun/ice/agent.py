@@ -371,6 +371,7 @@ class Agent:
 
     def _restart(self, reason: RestartReason, now: float) -> None:
         if self._connection.restart(reason, now):
+            self._is_gathered = False
             self._gathering.renew(now)
 
     def _drop(self, reason: DropReason) -> None:
@@ -391,10 +392,9 @@ class Agent:
             self._gathering.rest()
 
     def _collect_mappings(self) -> None:
-        events = self._connection.events
         while (mapping := self._gathering.next_mapping()) is not None:
             if (event := self._local.record_mapping(mapping)) is not None:
-                events.append(event)
+                self._connection.events.append(event)
         if self._gathering.is_complete and not self._is_gathered:
             self._is_gathered = True
-            events.append(GatheringCompleted())
+            self._connection.events.append(GatheringCompleted())

@@ -92,7 +92,10 @@ class CandidateChanged:
 
 @dataclass(frozen=True, slots=True)
 class GatheringCompleted:
-    """Every server has answered on every local address or was given up: tell the other side end-of-candidates."""
+    """Every server has answered on every local address or was given up: tell the other side end-of-candidates.
+
+    It comes in every generation, since each has an end of its own (RFC 8838 13).
+    """
 
 
 @dataclass(frozen=True, slots=True)

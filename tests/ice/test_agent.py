@@ -22,6 +22,7 @@ from p2ptun.ice.event import (
     DropReason,
     FailureReason,
     GatheringCompleted,
+    Restarted,
     RoleChanged,
     StateChanged,
 )
@@ -543,6 +544,16 @@ def test_server_without_a_route_is_given_up_at_once() -> None:
     side.agent.record_send_error(at(LEFT), at("203.0.113.1:3478"), SendError.UNREACHABLE, START)
     network.flush()
     assert len(side.of(GatheringCompleted)) == 1
+
+
+def test_every_generation_has_an_end_of_candidates() -> None:
+    """RFC 8838 13: told after the generation that it ends."""
+    network = Network()
+    left, _ = connected(network)
+    left.agent.restart(network.now)
+    network.flush()
+    told = [type(event) for event in left.events if isinstance(event, GatheringCompleted | Restarted)]
+    assert told == [GatheringCompleted, Restarted, GatheringCompleted]
 
 
 def test_removed_address_ends_its_pairs_at_once_and_a_new_one_connects() -> None:
