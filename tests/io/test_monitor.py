@@ -9,10 +9,13 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+import trio
+import trio.testing
 
+from p2ptun.errors import DeviceError
 from p2ptun.io.bell import Ring
-from p2ptun.io.monitor import NetworkChanged, RoutesChanged, Wakefulness, compare
-from p2ptun.io.network import DefaultRoute
+from p2ptun.io.monitor import Change, Monitor, NetworkChanged, RoutesChanged, Wakefulness, compare
+from p2ptun.io.network import DefaultRoute, Network
 from tests.io.test_network import NETWORK, WAY, WIFI, WIRE
 
 HOUR = 3600.0
@@ -108,3 +111,25 @@ def test_another_gateway_is_a_change_though_all_addresses_stay() -> None:
 def test_what_was_away_for_a_moment_is_a_change_though_all_is_as_before(what: tuple[int, None]) -> None:
     ring = Ring(True, frozenset({what}))
     assert compare(NETWORK, NETWORK, ring) == NetworkChanged(NETWORK, (), (), (WIFI,), False)
+
+
+@pytest.mark.trio
+async def test_a_network_that_can_not_be_read_is_read_again(autojump_clock: trio.testing.MockClock) -> None:
+    failures = [DeviceError("no memory", ""), DeviceError("no memory", "")]
+    told: list[Change] = []
+
+    async def read() -> Network:
+        if failures:
+            raise failures.pop()
+        return NETWORK
+
+    async def hear(change: Change) -> None:
+        told.append(change)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Monitor(NETWORK, hear, read).run)
+        await trio.sleep(1.5)
+        assert told == []
+        await trio.sleep(1)
+        assert told == [RoutesChanged(NETWORK)]
+        nursery.cancel_scope.cancel()

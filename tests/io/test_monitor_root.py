@@ -134,12 +134,13 @@ def test_a_storm_is_told_within_its_second() -> None:
     async def test(watch: Watch) -> None:
         began, before, times = trio.current_time(), len(watch.told), 0
         while trio.current_time() - began < LONGEST_SHOWER * 2.5:
-            routes = "\n".join(f"route replace 172.20.{number}.0/24 via 192.168.1.7" for number in range(250))
+            networks = [f"172.{20 + number // 250}.{number % 250}.0/24" for number in range(1000)]
+            routes = "\n".join(f"route replace {network} via 192.168.1.7" for network in networks)
             shell(f"ip -batch - << END\n{routes}\nEND")
             await trio.sleep(QUIET / 5)
             times += 1
         told = len(watch.told) - before
-        assert times > 5
+        assert times > 3
         assert 1 <= told <= 3
         change = await watch.do("ip address add 192.168.1.3/24 dev lan0")
         assert [str(each.address) for each in change.gained] == ["192.168.1.3"]
