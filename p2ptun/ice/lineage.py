@@ -113,7 +113,7 @@ class Lineage:
         What the peer told so far goes into it when the peer's next credentials are known: its addresses are most
         likely the same.
         """
-        before = self.newest
+        self._age()
         credentials = self.next_local
         self.next_local = Credentials.generate(self._random_bytes, credentials.generation + 1)
         self._local_candidates.restamp(credentials)
@@ -121,14 +121,23 @@ class Lineage:
             self._config, credentials, self._stance, self._local_candidates, self._random_bytes, self._pacer
         )
         self.newest.remote_candidates.refused_networks = self._refused
-        for old in self._older:
-            old.retire()
-        self._older = [before, *self._older][:MAX_OLDER]
-        self._retires_at = None
         remote, self.next_remote = self.next_remote, None
         if remote is not None:
             self._meet(remote)
         return credentials
+
+    def _age(self) -> None:
+        """Keep the newest generation beside its successor, and the one that carries data, however old it is.
+
+        Restarts may follow upon each other faster than any of them finds a path.
+        """
+        carrying = None if self._carried is None else self.of(self._carried)
+        for old in self._older:
+            if old is not carrying:
+                old.retire()
+        kept = [old for old in self._older if old is carrying] or self._older
+        self._older = [self.newest, *kept][:MAX_OLDER]
+        self._retires_at = None
 
     def prepare(self, remote: Credentials) -> None:
         """Know the peer's next credentials; begin to check if they are what the newest generation waits for.

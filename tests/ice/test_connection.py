@@ -419,6 +419,19 @@ def test_generations_never_pile_up() -> None:
     assert couple.left.agent.generation == 20
 
 
+def test_restarts_in_quick_succession_keep_the_pair_that_carries() -> None:
+    couple = Couple()
+    couple.talk(1)
+    before = path_of(couple.left)
+    for _ in range(5):
+        couple.left.agent.restart(couple.network.now)
+        couple.left.agent.restart(couple.network.now, RestartReason.PEER)
+        assert path_of(couple.left) == before
+        assert couple.left.agent.may_send(couple.network.now)
+    couple.talk(1)
+    assert path_of(couple.left) == before, "the other side hasn't heard of any of them yet"
+
+
 def test_answers_and_checks_of_strangers_restart_nothing() -> None:
     network = Network()
     left, right = make_side("192.0.2.1:1"), make_side("192.0.2.2:2", role=Role.CONTROLLED, seed=2)
@@ -471,3 +484,31 @@ def test_whoever_hears_the_peer_leaves_the_rest_to_the_ladder() -> None:
     network.is_cut = lambda packet: packet.source == at("192.0.2.1:1")
     network.run(60)
     assert len([sent for sent in network.log if sent.host is left and sent.at > START + 40]) < 40
+
+
+def test_packet_that_waits_for_a_lost_peer_has_it_looked_for_at_once() -> None:
+    couple = Couple()
+    couple.talk(2)
+    couple.cut(V4, V6)
+    couple.talk(200, 1.0)
+    assert couple.left.agent.selected is None
+    couple.cut()
+    began = couple.network.now
+    couple.left.agent.request_consent(began)
+    couple.left.agent.request_consent(began)
+    couple.talk(0.3)
+    assert is_settled(couple.left)
+    couple.left.agent.request_consent(couple.network.now)
+    assert path_of(couple.left) is not None
+
+
+def test_pair_that_was_still_asked_when_another_was_nominated_may_win_later() -> None:
+    """It needn't wait until its check would have been given up."""
+    couple = Couple(right=("192.0.2.2:2000",), left=("192.0.2.1:1000",))
+    late = couple.left.agent.pairs[0]
+    assert late.state is PairState.SUCCEEDED
+    couple.left.agent.add_remote_candidate(host("198.51.100.9:9"), couple.network.now)
+    couple.network.run(0.1)
+    couple.left.agent.restart(couple.network.now)
+    couple.talk(1)
+    assert [pair.problem for pair in couple.left.agent.pairs if not pair.is_nominated] == [PairProblem.SUPERSEDED]
