@@ -233,3 +233,10 @@ def test_the_next_deadline_is_named() -> None:
     star = Star(3).connect()
     due = min(star.hub.node.peers, key=lambda peer: peer.next_timeout() or 1e9)
     assert star.hub.node.why_awake() == due.next_timer
+
+
+def test_so_is_that_of_a_peer_that_nothing_is_known_of() -> None:
+    star = Star(0)
+    star.hub.node.add_stun_server(at("203.0.113.3:3478"), star.network.now)
+    peer = star.hub.add_peer("new")
+    assert star.hub.node.why_awake() == peer.next_timer == "ice gathering"
