@@ -5,7 +5,7 @@ Give the lines that one side prints to the other, whatever carries them, and the
 
     {"ufrag":"Gx8w","pwd":"...","candidates":["candidate:1 1 UDP 2130706431 ..."],"role":"controlling"}  comes first
     {"candidate":"candidate:2 1 UDP 16777..."}    one more (trickle); "" or null: there are no more, which may also be
-    {"end_of_candidates":true}                    said like this
+    {"end_of_candidates":true}                    said like this; "usernameFragment" tells the ufrag that it belongs to
 
 Then it tells what happens, and carries texts as raw datagrams, {"send":"hello"} here to {"received":"hello"} there:
 
@@ -38,7 +38,7 @@ from p2ptun.ice import event as ice
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
-from p2ptun.ice.config import AgentConfig, RemoteOptions
+from p2ptun.ice.config import CONNECTED_PACE, AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
 from p2ptun.io.monitor import read_network
@@ -57,7 +57,7 @@ FIRST_OF_DATA = b"\x04"  # RFC 7983 7: a datagram that begins with a smaller byt
 ICE_OPTIONS = ("ice2", "trickle", "renomination")  # RFC 8445 10, RFC 8838 4.1.1, draft-thatcher-ice-renomination
 
 
-class Line(msgspec.Struct, frozen=True, rename={"ice_options": "ice-options"}):
+class Line(msgspec.Struct, frozen=True, rename={"ice_options": "ice-options", "owner": "usernameFragment"}):
     """A line of the input. Keys that aren't here are skipped."""
 
     ufrag: str = ""
@@ -67,6 +67,7 @@ class Line(msgspec.Struct, frozen=True, rename={"ice_options": "ice-options"}):
     ice_options: tuple[str, ...] = ("trickle",)
     candidate: str | msgspec.UnsetType | None = msgspec.UNSET
     end_of_candidates: bool = False
+    owner: str = ""  # the ufrag, where a candidate or the end of them is told
     send: str | None = None
     event: object = None
     received: object = None
@@ -80,6 +81,7 @@ class Conversation:
         self._sockets = {socket.local: socket for socket in sockets}
         self._began_at: float | None = None
         self._connected = trio.Event()
+        self._has_told_all = False
         self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._timer = trio.CancelScope()
         self._life = trio.CancelScope()
@@ -168,7 +170,9 @@ class Conversation:
         elif line.candidate:
             self._add_candidate(line.candidate, now)
         elif line.candidate is not msgspec.UNSET or line.end_of_candidates:
-            self._agent.end_of_remote_candidates(now)
+            theirs = self._agent.remote_credentials
+            if not line.owner or (theirs is not None and theirs.ufrag == line.owner):  # else of an earlier generation
+                self._agent.end_of_remote_candidates(now)
         elif line.send is not None:
             self._send(line.send.encode(), now)
         elif line.event is None and line.received is None:
@@ -215,10 +219,11 @@ class Conversation:
     def _act(self, event: ice.Event) -> None:
         match event:
             case ice.CandidateGathered(candidate) | ice.CandidateChanged(_, candidate):
-                if candidate.type is not CandidateType.HOST:  # those are in the description
-                    say(candidate=candidate.to_sdp())
+                if candidate.type is not CandidateType.HOST and not self._has_told_all:  # hosts are in the description
+                    say(candidate=candidate.to_sdp(), usernameFragment=candidate.ufrag)
             case ice.GatheringCompleted():
-                say(candidate="")
+                self._has_told_all = True  # RFC 8838 13: nothing follows the end
+                say(candidate="", usernameFragment=self._agent.local_credentials.ufrag)
             case ice.PairSelected():
                 self._tell_path(event)
             case ice.Restarted():
@@ -232,6 +237,7 @@ class Conversation:
 
     def _describe(self) -> None:
         """Say what the other side needs to know of us; candidates that come later are trickled."""
+        self._has_told_all = False
         ours, role = self._agent.local_credentials, self._agent.role.value
         candidates = [candidate.to_sdp() for candidate in self._agent.local_candidates]
         line = {"ufrag": ours.ufrag, "pwd": ours.password, "candidates": candidates, "role": role}
@@ -272,7 +278,7 @@ def described(candidate: Candidate) -> dict[str, object]:
 async def talk(role: Role, servers: list[StunUri], restart_after: float) -> int:
     """Make an agent and its sockets, talk, and return the exit code."""
     tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
-    agent = Agent(AgentConfig(), Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
+    agent = Agent(AgentConfig(pace=CONNECTED_PACE), Credentials.generate(os.urandom), role, tie_breaker, os.urandom)
     with Underlay() as underlay:
         await underlay.open(await read_network())
         await Conversation(agent, underlay.sockets).run(servers, restart_after)

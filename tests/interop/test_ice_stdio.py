@@ -170,6 +170,8 @@ def test_two_of_ours_restart_while_data_flows(lab: Lab, here: Node, there: Node)
     first, second = left.of("ufrag")
     assert first["ufrag"] != second["ufrag"]
     assert first["pwd"] != second["pwd"]
+    ends = [line["usernameFragment"] for line in left.of("candidate") if not line["candidate"]]
+    assert ends == [first["ufrag"], second["ufrag"]], "each generation has an end of its own"
     part(left, right)
 
 
@@ -214,6 +216,15 @@ def test_candidates_may_come_one_by_one(lab: Lab, here: Node, there: Node, end: 
             listener.write(candidate=candidate)
         listener.write(**end)
     talk(left, right)
+    part(left, right)
+
+
+def test_the_end_of_another_generation_is_no_end(lab: Lab, here: Node, there: Node) -> None:
+    left, right = ours(lab, here), ours(lab, there, Role.CONTROLLED)
+    left.write(candidate="", usernameFragment="elder")
+    introduce(left, right)
+    talk(left, right)
+    left.write(candidate="", usernameFragment="elder")
     part(left, right)
 
 
