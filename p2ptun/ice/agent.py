@@ -271,8 +271,8 @@ class Agent:
         self._settle(now)
 
     def request_consent(self, now: float) -> None:
-        """Ask for consent at once, because a packet waits for it."""
-        self._connection.path.request_consent(now)
+        """Ask for consent at once, because a packet waits for it; look for a lost peer at once, too."""
+        self._connection.request_consent(now)
         self._settle(now)
 
     def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:

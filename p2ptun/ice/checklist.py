@@ -120,10 +120,9 @@ class Checklist:
         pair.problem = problem
 
     def supersede(self) -> None:
-        """Give up what hasn't been tried: a pair is nominated (RFC 8445 8.1.2)."""
-        self._triggered.clear()
+        """Give up what hasn't succeeded: a pair is nominated (RFC 8445 8.1.2). What the peer nominated too goes on."""
         for pair in self._pairs.values():
-            if pair.state in (PairState.FROZEN, PairState.WAITING) and not pair.valid:
+            if pair.state in _PENDING and not pair.valid and not pair.is_claimed:
                 self.fail(pair, PairProblem.SUPERSEDED)
 
     def retriable(self) -> list[CandidatePair]:

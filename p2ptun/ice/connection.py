@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 OUTSIDE_INTERVAL = 1.0
 """Least time between two restarts that the owner asks for because of the network: flapping links mustn't own us."""
 
+HASTE_INTERVAL = 1.0
+"""Least time between two rounds of checks for packets that wait while the peer is lost: who types shall not wait."""
+
 MAX_MEASURED = 5  # our choice: valid pairs whose round trip is measured in one search
 
 _LIVENESS_STATES = {
@@ -69,7 +72,7 @@ class Connection:
         self._lookout = Lookout(config.upgrade_interval)
         self._deadlines: Deadlines[Timer] = Deadlines()
         self._pending: RestartReason | None = None
-        self._restarted_at = float("-inf")
+        self._restarted_at = self._hastened_at = float("-inf")
         self._retry_pause = config.retry_interval[0]
         self._has_lost = False
 
@@ -112,6 +115,12 @@ class Connection:
             return False
         self._begin(reason, now)
         return True
+
+    def request_consent(self, now: float) -> None:
+        """Make a packet go that waits: ask for consent, or look for a lost peer at once."""
+        self.path.request_consent(now)
+        if self.path.pair is None and self._has_lost and now >= self._hastened_at + HASTE_INTERVAL:
+            self._hasten(now)
 
     def lose_base(self, base: Endpoint) -> None:
         """Forget a socket: no pair of it is of use any more."""
@@ -306,6 +315,7 @@ class Connection:
 
     def _hasten(self, now: float) -> None:
         """Check everything at once: pairs of the new generation, and whether the old path still works."""
+        self._hastened_at = now
         self._retry_pause = self._config.retry_interval[0]
         self._deadlines.cancel(Timer.RETRY)
         self.newest.hasten()

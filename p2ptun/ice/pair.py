@@ -33,7 +33,7 @@ class PairProblem(Enum):
     NOT_SYMMETRIC = "not symmetric"  # the answer came from elsewhere, or to another socket (RFC 8445 7.2.5.2.1)
     REJECTED = "rejected"  # an error response
     MALFORMED_ANSWER = "malformed answer"
-    SUPERSEDED = "not tried, another pair was first"  # RFC 8445 8.1.2
+    SUPERSEDED = "another pair was first"  # RFC 8445 8.1.2
     EXPIRED = "consent expired"
     UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"

@@ -306,8 +306,8 @@ class Peer:
 
     def _wake(self, now: float) -> None:
         """Do what makes a waiting packet go: a check where consent is lacking, a handshake where keys are."""
+        self.agent.request_consent(now)
         if self.path is not None and self.link is not None:
-            self.agent.request_consent(now)
             self._keying.wake(self.link.session, now)
         self._drain(now)
 

@@ -500,15 +500,3 @@ def test_packet_that_waits_for_a_lost_peer_has_it_looked_for_at_once() -> None:
     assert is_settled(couple.left)
     couple.left.agent.request_consent(couple.network.now)
     assert path_of(couple.left) is not None
-
-
-def test_pair_that_was_still_asked_when_another_was_nominated_may_win_later() -> None:
-    """It needn't wait until its check would have been given up."""
-    couple = Couple(right=("192.0.2.2:2000",), left=("192.0.2.1:1000",))
-    late = couple.left.agent.pairs[0]
-    assert late.state is PairState.SUCCEEDED
-    couple.left.agent.add_remote_candidate(host("198.51.100.9:9"), couple.network.now)
-    couple.network.run(0.1)
-    couple.left.agent.restart(couple.network.now)
-    couple.talk(1)
-    assert [pair.problem for pair in couple.left.agent.pairs if not pair.is_nominated] == [PairProblem.SUPERSEDED]

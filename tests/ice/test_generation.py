@@ -683,3 +683,19 @@ def test_of_several_counted_nominations_a_late_one_is_no_longer_the_peers_choice
     assert (first.is_nominated, second.is_nominated) == (True, False)
     bench.request(second.destination, nomination=3)
     assert (second.is_nominated, second.nomination) == (True, 3)
+
+
+def test_pair_that_was_still_asked_when_another_was_nominated_may_be_tried_again_at_once() -> None:
+    """It needn't wait until its check would have been given up; an answer that comes late counts all the same."""
+    bench = Bench(Role.CONTROLLED)
+    bench.begin("192.0.2.1:2", "192.0.2.2:2")
+    asked = [bench.checks(START + number)[0] for number in range(2)]
+    bench.answer(*asked[0])
+    nominated, other = (bench.generation.checklist.find(BASE, packet.destination) for _, packet in asked)
+    assert nominated is not None
+    assert other is not None
+    bench.request(nominated.destination, nomination=0)
+    assert bench.generation.checklist.retriable() == [other]
+    assert other.problem is PairProblem.SUPERSEDED
+    bench.answer(*asked[1])
+    assert bench.generation.checklist.valid_pairs == [nominated, other]
