@@ -153,6 +153,10 @@ class Connection:
 
     def settle(self, may_grow: bool, now: float) -> None:
         """Draw the conclusions; `may_grow` tells whether candidates may still come, from us or from the peer."""
+        if (revoked := self.path.pair) is not None and revoked.is_expired:
+            self._lose(revoked, now)
+        if self.is_over:
+            return
         self._select(now)
         self._nominate(may_grow, now)
         for pair in self.path.take_checks(self.lineage.valid_pairs, now):

@@ -226,6 +226,8 @@ class Generation:
             self._lose_conflict(check)  # wherever it comes from: RFC 8445 7.2.5.1 stands before 7.2.5.2.1
         elif (base, source) != check.pair.key:
             self._fail_check(check, PairProblem.NOT_SYMMETRIC)
+        elif is_error and error is not None and error.code == Code.FORBIDDEN:
+            self.expire(check.pair)  # the peer takes its consent back: RFC 7675 5.2
         elif is_error:
             self._fail_check(check, PairProblem.REJECTED)
         elif response.unknown_required or seen is None:

@@ -6,18 +6,19 @@ from collections import Counter
 
 import pytest
 
+from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import AgentState, RestartReason
 from p2ptun.ice.pair import PairState
 from p2ptun.ice.role import Role
-from p2ptun.stun.attribute import USE_CANDIDATE
-from p2ptun.stun.error import Code
+from p2ptun.stun.attribute import USE_CANDIDATE, USERNAME
+from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message
 from p2ptun.types import SendError, Transmit
 from tests.sim.nat import Nat
 from tests.sim.network import Network, at
 
 from .couple import path_of, restarts
-from .hand import BASE, OTHER_PEER, PEER, STRANGER, Duel
+from .hand import BASE, OTHER_PEER, PEER, STRANGER, Duel, sealed
 from .side import Side, connect, make_side, talk
 
 CONSENT_TIMEOUT = 30.0  # RFC 7675 5.1
@@ -92,6 +93,32 @@ def test_pitfall_18_consent_ends_thirty_seconds_after_the_last_answer() -> None:
         assert duel.agent.may_send(duel.now)
     send_for(duel, 1.0)
     assert not duel.agent.may_send(duel.now)
+
+
+def test_consent_that_the_peer_revokes_ends_at_once() -> None:
+    """RFC 7675 5.2: an authentic 403. The same credentials are never used on that pair again."""
+    duel = connected()
+    check, *_ = send_for(duel, 7.0)
+    request, packet = check
+    forged = sealed(error_response(request, Code.FORBIDDEN), duel.ours.password)
+    duel.hear(forged, packet.destination, packet.source)
+    assert duel.agent.may_send(duel.now)
+    duel.refuse(check, Code.FORBIDDEN)
+    assert not duel.agent.may_send(duel.now)
+    assert duel.agent.state is AgentState.FAILED
+    assert not duel.checks(60.0)
+
+
+def test_revoked_consent_is_asked_for_anew_with_other_credentials() -> None:
+    duel = connected()
+    check, *_ = send_for(duel, 7.0)
+    duel.agent.set_next_remote_credentials(Credentials("anew", "their/next/password/012", 1), duel.now)
+    duel.refuse(check, Code.FORBIDDEN)
+    assert not duel.agent.may_send(duel.now)
+    assert duel.agent.state is AgentState.CHECKING
+    asked = [request.get(USERNAME) or "" for request, _ in duel.checks(1.0)]
+    assert asked
+    assert {name.partition(":")[0] for name in asked} == {"anew"}
 
 
 @pytest.mark.parametrize("error", [SendError.UNREACHABLE, SendError.REFUSED_BY_FIREWALL])
