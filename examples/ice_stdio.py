@@ -132,7 +132,8 @@ class Conversation:
         lines = LineReader(STDIN)
         while (text := await lines.next_line()) is not None:
             try:
-                self._take(msgspec.json.decode(text, type=Line), trio.current_time())
+                if text.strip():
+                    self._take(msgspec.json.decode(text, type=Line), trio.current_time())
             except (msgspec.MsgspecError, RecursionError) as error:
                 complain(f"This line can't be read: {error}.", "Write one JSON object per line.")
             except P2ptunError as error:

@@ -277,6 +277,7 @@ def test_what_the_other_side_says_of_itself_is_skipped(lab: Lab, here: Node) -> 
     speaker = ours(lab, here)
     speaker.write(event="connected", ms=5)
     speaker.write(received="hello")
+    speaker.write_text("\r")
     part(speaker)
 
 
