@@ -374,7 +374,7 @@ class Peer:
 
     def _begin_keying(self, now: float) -> None:
         if self.link is not None and self.path is not None:
-            self._keying.begin(self.link.session, self._outbox.holds_response, now)
+            self._keying.begin(self.link.session, self._outbox.holds_response, now, self.path.rtt)
 
     def _give_up_handshake(self, now: float) -> None:
         """Fail when there never were keys. Else go on for as long as packets wait, and again with the next packet."""

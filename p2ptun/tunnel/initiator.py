@@ -11,7 +11,14 @@ from p2ptun.tunnel.event import SessionFailure
 from p2ptun.tunnel.handshake import Birth, InitiatorHandshake
 from p2ptun.tunnel.index import SessionIndex
 from p2ptun.tunnel.keypair import Keypair
-from p2ptun.tunnel.timing import ATTEMPT_TIMEOUT, HEAD_START, REPEAT_INTERVAL, RETRY_INTERVAL, RETRY_JITTER
+from p2ptun.tunnel.timing import (
+    ATTEMPT_TIMEOUT,
+    FIRST_RETRY_INTERVAL,
+    HEAD_START,
+    REPEAT_INTERVAL,
+    RETRY_INTERVAL,
+    RETRY_JITTER,
+)
 from p2ptun.tunnel.wire import CookieReply, Response
 from p2ptun.types import RandomBytes
 
@@ -36,7 +43,8 @@ class Initiator:
         self._claim_index = claim_index
         self._release_index = release_index
         self._handshake: InitiatorHandshake | None = None
-        self._began_at = self._made_at = 0.0
+        self._began_at = self._made_at = self._round_trip = 0.0
+        self._retry_interval = FIRST_RETRY_INTERVAL
         self._was_refused = False
         self.datagram = b""
 
@@ -62,9 +70,11 @@ class Initiator:
             self.lapse()
         return self.is_waiting
 
-    def begin(self, binder: bytes, now: float) -> None:
-        """Make the first initiation of an attempt."""
+    def begin(self, binder: bytes, now: float, round_trip: float | None = None) -> None:
+        """Make the first initiation of an attempt; no retry comes before two round trips, if one is known."""
         self._began_at = now
+        self._round_trip = round_trip or self._round_trip
+        self._retry_interval = max(FIRST_RETRY_INTERVAL, 2 * self._round_trip)
         self._was_refused = False
         self._make(binder, now)
 
@@ -73,6 +83,8 @@ class Initiator:
         self.lapse()
         if now >= self._began_at + ATTEMPT_TIMEOUT:
             return False
+        longest = max(RETRY_INTERVAL, 2 * self._round_trip)
+        self._retry_interval = min(2 * self._retry_interval, longest)
         self._make(binder, now)
         return True
 
@@ -89,7 +101,7 @@ class Initiator:
 
     def retry_at(self, now: float, chance: float) -> float:
         """Return when to call `retry` for an initiation sent `now`; `chance` in [0, 1) spreads it."""
-        return min(now + RETRY_INTERVAL + chance * RETRY_JITTER, self._began_at + ATTEMPT_TIMEOUT)
+        return min(now + self._retry_interval + chance * RETRY_JITTER, self._began_at + ATTEMPT_TIMEOUT)
 
     def lapse(self) -> None:
         """Forget our initiation. Harmless when there is none."""

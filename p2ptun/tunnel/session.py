@@ -149,11 +149,11 @@ class Session:
 
     # Commands
 
-    def initiate(self, now: float) -> None:
+    def initiate(self, now: float, round_trip: float | None = None) -> None:
         """Begin a handshake, unless one is under way."""
         if self._is_closed or self.is_handshaking:
             return
-        self._initiator.begin(self._keyring.newest_binder, now)
+        self._initiator.begin(self._keyring.newest_binder, now, round_trip)
         self._send_initiation(now)
 
     def repeat(self, now: float) -> None:

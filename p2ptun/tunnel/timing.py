@@ -8,6 +8,7 @@ REKEY_INTERVAL = 120.0  # seconds of use, as in WireGuard
 REKEY_AFTER_MESSAGES = 1 << 60
 REJECT_AFTER_MESSAGES = (1 << 64) - (1 << 13)
 
+FIRST_RETRY_INTERVAL = 1.0  # our choice: doubled until it is RETRY_INTERVAL, so that a lost message costs little
 RETRY_INTERVAL = 5.0
 RETRY_JITTER = 1 / 3  # two sides that started together must not go on doing so
 ATTEMPT_TIMEOUT = 90.0

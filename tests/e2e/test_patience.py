@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from p2ptun.node.event import FailureReason
+from p2ptun.node.keying import HANDSHAKE_TIMEOUT
 from tests.e2e.lab import Node, Router, wait_until
 from tests.e2e.nat import LINUX
 from tests.e2e.program import Program, Tunnel, TunnelLab
@@ -157,7 +158,7 @@ def story_of_two_secrets(pair: Pair, scratch: Path) -> Outcome:
     share, join = sides
     join.feed(share.expect("offer")["blob"])
     share.feed(join.expect("answer")["blob"])
-    reasons = [side.expect("peer", 40, state="failed")["reason"] for side in sides]
+    reasons = [side.expect("peer", HANDSHAKE_TIMEOUT + 15, state="failed")["reason"] for side in sides]
     codes = (share.exit_code(), join.exit_code())
     return Outcome(codes, {"failed": time.monotonic() - began}, {"reasons": reasons, "advice": advice(share)})
 
@@ -349,7 +350,7 @@ def test_different_pre_shared_keys_fail_and_say_so(outcomes: Outcomes) -> None:
     assert outcome.facts["reasons"] == [FailureReason.HANDSHAKE_FAILED.value] * 2
     assert "--psk-file" in outcome.facts["advice"]
     assert outcome.codes == (1, 1)
-    assert outcome.times["failed"] < 35
+    assert outcome.times["failed"] < HANDSHAKE_TIMEOUT + 15
 
 
 def test_the_same_pre_shared_key_works(outcomes: Outcomes) -> None:

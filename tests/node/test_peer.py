@@ -392,7 +392,7 @@ def test_timers_have_names() -> None:
     swallow(world, INITIATION)
     world.tell_alice()
     names = set()
-    while world.network.now < 1003:
+    while world.network.now < 1007:
         names |= {world.to_bob.next_timer, world.to_alice.next_timer}
         world.network.run(0.01)
     assert {"ice consent", "ice search"} <= names

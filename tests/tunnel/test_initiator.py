@@ -59,10 +59,25 @@ def test_a_retry_is_a_new_handshake(initiator: Initiator) -> None:
     assert len(INDICES) == 1
 
 
+@pytest.mark.parametrize(
+    ("round_trip", "intervals"),
+    [(None, [1, 2, 4, 5, 5]), (0.1, [1, 2, 4, 5, 5]), (2.0, [4, 5, 5]), (4.0, [8, 8])],
+)
+def test_retries_become_rarer_and_wait_for_two_round_trips(
+    initiator: Initiator, round_trip: float | None, intervals: list[float]
+) -> None:
+    initiator.begin(b"", NOW, round_trip)
+    for interval in intervals:
+        assert initiator.retry_at(NOW, 0.0) == NOW + interval
+        assert initiator.retry(b"", NOW)
+    initiator.begin(b"", NOW)
+    assert initiator.retry_at(NOW, 0.0) == NOW + intervals[0], "the round trip is still known"
+
+
 def test_it_gives_up_after_90_seconds(initiator: Initiator) -> None:
     initiator.begin(b"", NOW)
-    assert initiator.retry_at(NOW, 0.0) == NOW + 5
-    assert initiator.retry_at(NOW, 1.0) == pytest.approx(NOW + 5 + 1 / 3)
+    assert initiator.retry_at(NOW, 0.0) == NOW + 1
+    assert initiator.retry_at(NOW, 1.0) == pytest.approx(NOW + 1 + 1 / 3)
     assert initiator.retry(b"", NOW + 89.9)
     assert initiator.retry_at(NOW + 89.9, 0.0) == NOW + 90
     assert not initiator.retry(b"", NOW + 90)

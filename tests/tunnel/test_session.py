@@ -236,7 +236,7 @@ def test_an_initiation_that_is_just_out_gives_way() -> None:
         assert not end.session.is_handshaking
 
 
-def test_retries_every_five_seconds_for_ninety() -> None:
+def test_retries_every_five_seconds_for_ninety_after_some_swifter_ones() -> None:
     world = World()
     world.fate = lambda datagram: []
     times: list[float] = []
@@ -246,9 +246,10 @@ def test_retries_every_five_seconds_for_ninety() -> None:
         times += [world.now] * (len(world.log) - len(times))
     assert [datagram[0] for _, datagram in world.log] == [MessageType.INITIATION] * len(world.log)
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert all(4.9 < gap < 5.45 for gap in gaps)
+    for gap, least in zip(gaps, [1, 2, 4, *[5] * len(gaps)], strict=False):
+        assert least - 0.1 < gap < least + 0.45
     assert len({round(gap, 2) for gap in gaps}) > 1
-    assert 16 <= len(times) <= 18
+    assert 18 <= len(times) <= 21
     assert world.a.events == [SessionFailed(SessionFailure.NO_ANSWER)]
     assert world.now == pytest.approx(START + 90, abs=0.1)
     assert world.a.session.next_timeout() is None

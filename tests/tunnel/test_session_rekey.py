@@ -72,7 +72,7 @@ def test_the_other_side_steps_in_when_it_is_overdue() -> None:
     world = World()
     world.connect()
     silent = world.a.session
-    silent.initiate = lambda now: None  # type: ignore[method-assign]
+    silent.initiate = lambda now, round_trip=None: None  # type: ignore[method-assign]
     chatter(world, 170, 1.0)
     assert initiations(world, "b") == 1
     assert rekeys(world.a) == rekeys(world.b) == 1
