@@ -16,7 +16,15 @@ from ipaddress import ip_address
 import trio
 
 from p2ptun.io.address import LocalAddress
-from p2ptun.io.rtnetlink import Message, MessageType, split_messages
+from p2ptun.io.rtnetlink import (
+    IFF_UP_AND_RUNNING,
+    INTERFACE_INDEX,
+    MAIN_TABLE,
+    ROUTE,
+    Message,
+    MessageType,
+    split_messages,
+)
 from p2ptun.types import IPAddress, unmapped
 
 GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
@@ -24,12 +32,8 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, hardware, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
-_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, destination length, ..., table, ..., type, flags
-_INDEX = struct.Struct("=i")
-_MAIN_TABLE = 254
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_RTA_OIF = 4
-_UP_AND_RUNNING = 0x1 | 0x40
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2  # linux/if_addr.h
+_RTA_OIF = 4  # linux/rtnetlink.h
 _LARGEST_READ = 1 << 16
 
 
@@ -101,7 +105,7 @@ def read_ring(messages: Iterable[Message]) -> Ring:
                 ring |= _link_ring(message)
             case MessageType.NEW_ADDRESS | MessageType.DEL_ADDRESS if len(message.body) >= _ADDRESS.size:
                 ring |= _address_ring(message)
-            case MessageType.NEW_ROUTE | MessageType.DEL_ROUTE if len(message.body) >= _ROUTE.size:
+            case MessageType.NEW_ROUTE | MessageType.DEL_ROUTE if len(message.body) >= ROUTE.size:
                 ring |= _route_ring(message)
     return ring
 
@@ -109,7 +113,7 @@ def read_ring(messages: Iterable[Message]) -> Ring:
 def _link_ring(message: Message) -> Ring:
     family, _, index, flags, _ = _LINK.unpack_from(message.body)
     # what a bridge says of its ports looks alike, and leaving a bridge is no end of a link
-    is_down = message.type == MessageType.DEL_LINK or flags & _UP_AND_RUNNING != _UP_AND_RUNNING
+    is_down = message.type == MessageType.DEL_LINK or flags & IFF_UP_AND_RUNNING != IFF_UP_AND_RUNNING
     return _ring_for(index, None, is_down and family == socket.AF_UNSPEC)
 
 
@@ -122,11 +126,11 @@ def _address_ring(message: Message) -> Ring:
 
 
 def _route_ring(message: Message) -> Ring:
-    _, length, _, _, table, *_ = _ROUTE.unpack_from(message.body)
-    if length or table != _MAIN_TABLE:
+    _, length, _, _, table, *_ = ROUTE.unpack_from(message.body)
+    if length or table != MAIN_TABLE:
         return Ring()
-    packed = message.attributes(_ROUTE.size).get(_RTA_OIF)
-    index = _INDEX.unpack(packed)[0] if packed else 0
+    packed = message.attributes(ROUTE.size).get(_RTA_OIF)
+    index = INTERFACE_INDEX.unpack(packed)[0] if packed else 0
     return _ring_for(index, None, message.type == MessageType.DEL_ROUTE)
 
 

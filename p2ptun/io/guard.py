@@ -12,13 +12,11 @@ import struct
 from collections.abc import Mapping
 from ipaddress import IPv6Address
 
-from p2ptun.io.rtnetlink import Message, MessageType, encode_request, split_messages
+from p2ptun.io.rtnetlink import INTERFACE_INDEX, ROUTE, Message, MessageType, encode_request, split_messages
 from p2ptun.types import Endpoint, IPAddress, Transport
 
 # linux/rtnetlink.h
 _DESTINATION, _SOURCE, _INTERFACE, _PROTOCOL, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 4, 27, 28, 29
-_ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, lengths of destination and source, and what we leave 0
-_INDEX = struct.Struct("=i")
 _PORT = struct.Struct("!H")
 _ANSWER_SIZE = 4096
 
@@ -76,17 +74,15 @@ def _question(sequence: int, source: Endpoint, destination: Endpoint) -> bytes:
         _DESTINATION_PORT: _PORT.pack(destination.port),
     }
     if zone := _zone(destination.address) or _zone(source.address):
-        attributes[_INTERFACE] = _INDEX.pack(socket.if_nametoindex(zone))
-    return encode_request(
-        MessageType.GET_ROUTE, sequence, _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0), attributes
-    )
+        attributes[_INTERFACE] = INTERFACE_INDEX.pack(socket.if_nametoindex(zone))
+    return encode_request(MessageType.GET_ROUTE, sequence, ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0), attributes)
 
 
 def _interface_of(answer: Message) -> int | None:
     if answer.type != MessageType.NEW_ROUTE:  # an error: there is no way
         return None
-    packed = answer.attributes(_ROUTE.size).get(_INTERFACE)
-    return None if packed is None else int(_INDEX.unpack(packed)[0])
+    packed = answer.attributes(ROUTE.size).get(_INTERFACE)
+    return None if packed is None else int(INTERFACE_INDEX.unpack(packed)[0])
 
 
 def _zone(address: IPAddress) -> str | None:

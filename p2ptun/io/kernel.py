@@ -14,13 +14,12 @@ from typing import Any, TypeAlias
 from p2ptun.errors import DeviceError, P2ptunError, PrivilegeError
 from p2ptun.io.address import AddressFlag, LocalAddress
 from p2ptun.io.link import Link, tunnels
+from p2ptun.io.rtnetlink import IFF_UP_AND_RUNNING, MAIN_TABLE
 from p2ptun.types import IPAddress, IPInterface, IPNetwork
 
 PRIVILEGE_REMEDY = "Run it with sudo, or give it CAP_NET_ADMIN."
 
-_MAIN_TABLE = 254  # RT_TABLE_MAIN
 _UNICAST = 1  # RTN_UNICAST
-_IFF_UP_AND_RUNNING = 0x1 | 0x40
 Kernel: TypeAlias = Any  # pyroute2.IPRoute: pyroute2 comes without types, and is imported late
 _Message: TypeAlias = Any  # its netlink message
 
@@ -86,7 +85,7 @@ def read_routes(kernel: Kernel, links: Mapping[int, Link]) -> list[Route]:
     """Read the unicast routes of the main table, IPv4 first."""
     found = []
     for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 (a prefix, no bind)
-        for message in kernel.get_routes(family=family, table=_MAIN_TABLE):
+        for message in kernel.get_routes(family=family, table=MAIN_TABLE):
             destination = ip_network(f"{message.get_attr('RTA_DST') or everywhere}/{message['dst_len']}")
             if message["type"] == _UNICAST:
                 metric = message.get_attr("RTA_PRIORITY") or 0
@@ -117,7 +116,7 @@ def _read_link(message: _Message) -> Link:
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME") or "",
         kind=message.get(("linkinfo", "kind")) or "",
-        is_running=message["flags"] & _IFF_UP_AND_RUNNING == _IFF_UP_AND_RUNNING,
+        is_running=message["flags"] & IFF_UP_AND_RUNNING == IFF_UP_AND_RUNNING,
         hardware=message["ifi_type"],
         lower=0 if is_elsewhere else message.get_attr("IFLA_LINK") or 0,
         master=message.get_attr("IFLA_MASTER") or 0,

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 NLM_F_REQUEST = 1  # linux/netlink.h
+MAIN_TABLE = 254  # RT_TABLE_MAIN, linux/rtnetlink.h
+IFF_UP_AND_RUNNING = 0x1 | 0x40  # linux/if.h
+
+ROUTE = struct.Struct("=BBBBBBBBI")
+"""struct rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags."""
+
+INTERFACE_INDEX = struct.Struct("=i")
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
