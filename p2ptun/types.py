@@ -54,6 +54,13 @@ def unmapped(address: IPAddress) -> IPAddress:
     return address
 
 
+def without_zone(address: IPAddress) -> IPAddress:
+    """Strip the zone, which has a meaning on this machine only."""
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return IPv6Address(int(address))
+    return address
+
+
 @dataclass(frozen=True, slots=True)
 class Transmit:
     """A datagram that a machine wants sent: from the socket bound to `source`, to `destination`.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2ptun import errors
 from p2ptun.deadlines import Deadlines, earliest
-from p2ptun.types import Endpoint, Transmit, Transport, unmapped
+from p2ptun.types import Endpoint, Transmit, Transport, unmapped, without_zone
 
 NOW = 1000.0
 
@@ -83,6 +83,14 @@ def test_mapped_addresses_become_ipv4(address: IPv4Address) -> None:
 @given(st.ip_addresses(v=6))
 def test_other_ipv6_addresses_stay(address: IPv6Address) -> None:
     assert unmapped(address) == (address.ipv4_mapped or address)
+
+
+def test_a_zone_is_stripped_and_nothing_else() -> None:
+    link_local, bare = ip_address("fe80::1%eth0"), ip_address("fe80::1")
+    assert link_local != bare
+    assert without_zone(link_local) == bare
+    assert without_zone(bare) is bare
+    assert without_zone(ip_address("192.0.2.1")) == ip_address("192.0.2.1")
 
 
 def test_a_transmit_is_a_value() -> None:

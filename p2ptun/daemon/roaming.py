@@ -18,7 +18,7 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.monitor import Change, Monitor, NetworkChanged, Resumed
 from p2ptun.io.network import Network
 from p2ptun.io.underlay import Underlay
-from p2ptun.types import IPInterface, IPNetwork
+from p2ptun.types import IPInterface, IPNetwork, without_zone
 
 NO_NETWORK = "no-network"
 """The notice that stands while there is no address to send from."""
@@ -111,4 +111,4 @@ def network_event(change: NetworkChanged) -> Event:
 
 
 def _places(addresses: tuple[LocalAddress, ...]) -> list[AddressPlace]:
-    return [AddressPlace(each.interface, str(each.address).partition("%")[0]) for each in addresses]
+    return [AddressPlace(each.interface, str(without_zone(each.address))) for each in addresses]

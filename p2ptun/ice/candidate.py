@@ -14,7 +14,7 @@ from p2ptun.errors import MalformedPacket
 from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.credential import UFRAG_TEXT
 from p2ptun.ice.priority import COMPONENT
-from p2ptun.types import Endpoint, Transport
+from p2ptun.types import Endpoint, Transport, without_zone
 
 MAX_SDP_LENGTH = 512  # our choice: the longest line that the grammar and the extensions we know need is far shorter
 MAX_PRIORITY = 2**31 - 1  # RFC 8445 5.1.2
@@ -63,11 +63,11 @@ class Candidate:
         A zone stays at home: it means nothing elsewhere.
         """
         words = [f"candidate:{self.foundation} {COMPONENT} {self.transport.value.upper()} {self.priority}"]
-        address, port = _without_zone(self.endpoint)
-        words.append(f"{self.name or address} {port} typ {self.type.value}")
+        address = without_zone(self.endpoint.address)
+        words.append(f"{self.name or address} {self.endpoint.port} typ {self.type.value}")
         if self.type is not CandidateType.HOST:
-            address, port = _without_zone(self.related or _UNKNOWN_RELATED)
-            words.append(f"raddr {address} rport {port}")
+            related = self.related or _UNKNOWN_RELATED
+            words.append(f"raddr {without_zone(related.address)} rport {related.port}")
         if self.tcp_type is not None:
             words.append(f"tcptype {self.tcp_type.value}")
         words.append(f"generation {self.generation}")
@@ -110,11 +110,6 @@ class Candidate:
             ufrag=_ufrag(extensions.get("ufrag", "")),
             tcp_type=tcp_type,
         )
-
-
-def _without_zone(endpoint: Endpoint) -> tuple[str, int]:
-    """Give address and port as signalling wants them."""
-    return str(endpoint.address).partition("%")[0], endpoint.port
 
 
 def _number(word: str, low: int, high: int) -> int:

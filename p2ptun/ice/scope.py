@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 
-from p2ptun.types import Endpoint, IPAddress, IPNetwork, unmapped
+from p2ptun.types import Endpoint, IPNetwork, unmapped, without_zone
 
 DEFAULT_REFUSED_NETWORKS: tuple[IPNetwork, ...] = tuple(
     ip_network(text)
@@ -27,13 +27,6 @@ def is_refused(endpoint: Endpoint, networks: Iterable[IPNetwork]) -> bool:
     """Tell whether nothing may ever be sent to `endpoint`: port 0, or an address inside one of `networks`."""
     address = without_zone(unmapped(endpoint.address))
     return endpoint.port == 0 or any(address.version == network.version and address in network for network in networks)
-
-
-def without_zone(address: IPAddress) -> IPAddress:
-    """Strip the zone, which has a meaning on this machine only."""
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        return IPv6Address(int(address))
-    return address
 
 
 def signalled(endpoint: Endpoint) -> Endpoint:
@@ -62,4 +55,4 @@ def _on_link_of(here: IPv6Address, there: IPv6Address, remote: Endpoint) -> Endp
     if there.scope_id not in (None, here.scope_id):
         return None
     zone = f"%{here.scope_id}" if here.scope_id is not None else ""
-    return replace(remote, address=IPv6Address(f"{IPv6Address(int(there))}{zone}"))
+    return replace(remote, address=IPv6Address(f"{without_zone(there)}{zone}"))

@@ -8,7 +8,7 @@ from enum import Flag
 from ipaddress import IPv6Address, ip_network
 from itertools import chain, zip_longest
 
-from p2ptun.types import IPAddress, IPNetwork
+from p2ptun.types import IPAddress, IPNetwork, without_zone
 
 MAX_CANDIDATE_ADDRESSES = 12
 """Our own bound: each address costs a socket and one pair per remote candidate, out of the 100 pairs of an agent."""
@@ -82,7 +82,7 @@ class LocalAddress:
     @property
     def network(self) -> IPNetwork:
         """The network on this interface's link that the address belongs to."""
-        return ip_network(f"{str(self.address).partition('%')[0]}/{self.prefix}", strict=False)
+        return ip_network(f"{without_zone(self.address)}/{self.prefix}", strict=False)
 
 
 def choose_candidates(addresses: Iterable[LocalAddress], uplinks: Sequence[int]) -> list[LocalAddress]:

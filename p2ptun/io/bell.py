@@ -25,7 +25,7 @@ from p2ptun.io.rtnetlink import (
     MessageType,
     split_messages,
 )
-from p2ptun.types import IPAddress, unmapped
+from p2ptun.types import IPAddress, unmapped, without_zone
 
 GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE of linux/rtnetlink.h."""
@@ -55,7 +55,7 @@ class Ring:
 
     def has_interrupted(self, local: LocalAddress) -> bool:
         """Tell whether an address, as it is there now, was out of service for a moment."""
-        bare = ip_address(str(local.address).partition("%")[0])
+        bare = without_zone(local.address)
         return bool({(local.index, None), (local.index, bare)} & self.interrupted)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2ptun.io.address import LocalAddress
-from p2ptun.types import IPAddress, IPNetwork
+from p2ptun.types import IPAddress, IPNetwork, without_zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class DefaultRoute:
     gateway: IPAddress | None
 
     def __str__(self) -> str:
-        via = "" if self.gateway is None else f" by {str(self.gateway).partition('%')[0]}"
+        via = "" if self.gateway is None else f" by {without_zone(self.gateway)}"
         return f"{self.interface}{via}"
 
 

@@ -6,7 +6,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, without_zone
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """(address, port) or (address, port, flow label, interface index), as Python's socket module has them."""
@@ -32,7 +32,7 @@ def sockaddr_of(endpoint: Endpoint, local: Endpoint | None = None) -> SockAddr:
     zone = address.scope_id
     if zone is None and address.is_link_local and local is not None and isinstance(local.address, IPv6Address):
         zone = local.address.scope_id
-    return str(address).partition("%")[0], endpoint.port, 0, _index_of(zone) if zone else 0
+    return str(without_zone(address)), endpoint.port, 0, _index_of(zone) if zone else 0
 
 
 def _zone_of(index: int) -> str:
