@@ -74,6 +74,7 @@ class Agent:
         self._local = LocalCandidates(credentials, config.max_candidates)
         self._gathering = Gathering(config, random_bytes, pacer)
         self._is_gathered = False
+        self._gathered_generation = credentials.generation
         lineage = Lineage(config, credentials, self._stance, self._local, random_bytes, pacer)
         self._lineage = lineage
         self._connection = Connection(config, self._stance, lineage, random_bytes)
@@ -212,7 +213,7 @@ class Agent:
         """
         newest = self._lineage.newest
         if newest.remote is not None and not self._lineage.is_stale(credentials):
-            self._restart(RestartReason.PEER, now)
+            self._connection.restart(RestartReason.PEER, now)
         if self._lineage.newest.remote is None and not self._lineage.is_stale(credentials):
             for reason in self._lineage.newest.set_remote_credentials(credentials):
                 self._drop(reason)
@@ -249,7 +250,8 @@ class Agent:
 
         One that has just begun is hastened instead, and one too many waits: a flapping network restarts once a second.
         """
-        self._restart(reason, now)
+        if self._connection.restart(reason, now):
+            self._gathering.renew(now)
         self._settle(now)
 
     def record_sent(self, now: float) -> None:
@@ -364,22 +366,16 @@ class Agent:
         if is_refused(peer, self._refused):
             return DropReason.REFUSED_SOURCE
         if self._lineage.announces_restart(request):
-            self._restart(RestartReason.PEER, now)
+            self._connection.restart(RestartReason.PEER, now)
         reason = self._lineage.receive_request(request, peer, local)
         self.is_checked |= reason is None
         return reason
-
-    def _restart(self, reason: RestartReason, now: float) -> None:
-        if self._connection.restart(reason, now):
-            self._is_gathered = False
-            self._gathering.renew(now)
 
     def _drop(self, reason: DropReason) -> None:
         self.drops[reason] += 1
         logger.debug("dropped: %s", reason.value)
 
     def _settle(self, now: float) -> None:
-        """Say what has changed, and let the connection draw its conclusions."""
         if self._connection.is_over:
             return
         if self._announced_role is not self.role:
@@ -388,6 +384,10 @@ class Agent:
         self._collect_mappings()
         may_grow = not (self._gathering.is_complete and self._lineage.newest.has_all_remote)
         self._connection.settle(may_grow, now)
+        if self._gathered_generation != self.generation:
+            self._gathered_generation, self._is_gathered = self.generation, False
+            self._gathering.renew(now)
+            self._collect_mappings()
         if self._lineage.is_settled:
             self._gathering.rest()
 

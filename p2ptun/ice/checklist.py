@@ -25,6 +25,7 @@ class Checklist:
         self._max_pairs = max_pairs
         self._pairs: dict[PairKey, CandidatePair] = {}
         self._triggered: deque[CandidatePair] = deque()
+        self._expired: set[PairKey] = set()
 
     @property
     def pairs(self) -> list[CandidatePair]:
@@ -80,7 +81,7 @@ class Checklist:
         Its state follows RFC 8838 12: frozen, unless it is the best of its foundation or another one has succeeded.
         """
         pair.prioritize(role)
-        if pair.key in self._pairs or not self._make_room(pair):
+        if pair.key in self._pairs or pair.key in self._expired or not self._make_room(pair):
             return False
         kin = [other for other in self._pairs.values() if other.foundation == pair.foundation]
         is_best = all(other.priority < pair.priority for other in kin)
@@ -118,6 +119,11 @@ class Checklist:
         pair.valid = None
         pair.is_claimed = False
         pair.problem = problem
+
+    def expire(self, pair: CandidatePair) -> None:
+        """Take out a pair whose consent has expired, never to come back (RFC 7675 5.1), though its address may."""
+        pair.is_expired = True
+        self._expired.add(pair.key)
 
     def supersede(self) -> None:
         """Give up what hasn't succeeded: a pair is nominated (RFC 8445 8.1.2). What the peer nominated too goes on."""

@@ -216,7 +216,7 @@ class Connection:
         pair = pair_to_nominate(self.newest.checklist.pairs, self._stance.role, patience, may_grow)
         pair = pair or self._pair_to_renominate()
         if pair is not None:
-            self.newest.nominate(pair, self.options, now)
+            self.newest.nominate(pair, self.options)
 
     def _pair_to_renominate(self) -> CandidatePair | None:
         """Choose a pair to move to without a restart: where we had to move already, or a better one."""

@@ -2,7 +2,8 @@
 
 All servers are asked at once (5 ms apart, RFC 8445 14.2) and each answer counts as it comes; a slow one delays nobody
 and is given up in the background. While people carry descriptions about, every binding is renewed from its own socket
-(RFC 8445 5.1.1.4), and the owner learns when the NAT has changed it.
+(RFC 8445 5.1.1.4), and the owner learns when the NAT has changed it. A 300 isn't followed: nothing seals it (RFC 8489
+14.8).
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import uniform
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.pacer import Pacer
-from p2ptun.ice.scope import destination_from, is_refused
-from p2ptun.stun.attribute import ALTERNATE_SERVER, ERROR_CODE, MAPPED_ADDRESS, XOR_MAPPED_ADDRESS
-from p2ptun.stun.error import Code
+from p2ptun.ice.scope import destination_from
+from p2ptun.stun.attribute import MAPPED_ADDRESS, XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message, new_transaction_id
 from p2ptun.stun.transaction import Transaction
 from p2ptun.types import Endpoint, RandomBytes, Transmit
@@ -44,14 +44,10 @@ class BindingState(Enum):
 
 @dataclass(slots=True)
 class _Binding:
-    """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither.
-
-    `target` is where the questions go: the server, or the one that it sends us to.
-    """
+    """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither."""
 
     base: Endpoint
     server: Endpoint
-    target: Endpoint
     alternative: int
     transaction_id: TransactionId
     transaction: Transaction | None
@@ -126,13 +122,13 @@ class Gathering:
         self._keeps_bindings = True
         for binding in self._bindings.values():
             if binding.transaction is None:
-                binding.due_at = self._pacer.reserve(now)
+                self._ask_in_turn(binding, now)
 
     def record_send_error(self, base: Endpoint, server: Endpoint) -> None:
         """Give a binding up: there is no way from this socket to this server."""
-        for binding in self._bindings.values():
-            if (binding.base, binding.target) == (base, server) and binding.state is BindingState.ASKED:
-                self._give_up(binding)
+        binding = self._bindings.get((base, server))
+        if binding is not None and binding.state is BindingState.ASKED:
+            self._give_up(binding)
 
     def has_asked(self, message: Message) -> bool:
         """Tell whether a response belongs to one of our requests."""
@@ -141,11 +137,8 @@ class Gathering:
     def receive_response(self, message: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
         """Take in a server's answer. Nothing seals it: the transaction ID and the addresses have to fit."""
         binding = self._find(message)
-        if binding is None or (binding.base, binding.target) != (base, source):
+        if binding is None or (binding.base, binding.server) != (base, source):
             return DropReason.UNKNOWN_TRANSACTION
-        alternate = _alternate_server(message)
-        if alternate is not None and self._redirect(binding, alternate, now):
-            return None
         seen = _mapped_address(message, base)
         if seen is None:
             self._give_up(binding)
@@ -153,7 +146,7 @@ class Gathering:
         binding.state = BindingState.BOUND
         binding.transaction = None
         self._rebind_later(binding, now)
-        self._mappings.append(Mapping(base, binding.server, binding.alternative, seen))
+        self._mappings.append(Mapping(base, source, binding.alternative, seen))
         return None
 
     def handle_timeout(self, now: float) -> None:
@@ -169,7 +162,7 @@ class Gathering:
         for binding in self._bindings.values():
             payload = binding.transaction.next_transmit() if binding.transaction else None
             if payload is not None:
-                return Transmit(payload, binding.base, binding.target)
+                return Transmit(payload, binding.base, binding.server)
         return None
 
     def next_mapping(self) -> Mapping | None:
@@ -183,27 +176,21 @@ class Gathering:
 
     def _bind(self, base: Endpoint, server: Endpoint, alternative: int, now: float) -> None:
         if destination_from(base, server) == server:
-            binding = _Binding(base, server, server, alternative, TransactionId(b""), None)
+            binding = _Binding(base, server, alternative, TransactionId(b""), None)
             self._bindings[base, server] = binding
-            binding.due_at = self._pacer.reserve(now)
-            if binding.due_at <= now:
-                self._ask(binding, now)
+            self._ask_in_turn(binding, now)
+
+    def _ask_in_turn(self, binding: _Binding, now: float) -> None:
+        """Ask now, or as soon as it is our turn among all agents."""
+        binding.due_at = self._pacer.reserve(now)
+        if binding.due_at <= now:
+            self._ask(binding, now)
 
     def _ask(self, binding: _Binding, now: float) -> None:
         binding.transaction_id = new_transaction_id(self._random_bytes)
         binding.due_at = None
         request = Message(Method.BINDING, MessageClass.REQUEST, binding.transaction_id)
         binding.transaction = Transaction(encode_message(request), now)
-
-    def _redirect(self, binding: _Binding, alternate: Endpoint, now: float) -> bool:
-        """Ask another server instead, once: one that sends us on again may send us round in circles (RFC 8489 10)."""
-        is_loop = binding.target != binding.server or alternate in self._servers
-        is_out_of_reach = destination_from(binding.base, alternate) != alternate
-        if is_loop or is_out_of_reach or is_refused(alternate, self._config.refused_networks):
-            return False
-        binding.target = alternate
-        self._ask(binding, now)
-        return True
 
     def _advance(self, binding: _Binding, transaction: Transaction, now: float) -> None:
         transaction.handle_timeout(now)
@@ -226,12 +213,6 @@ class Gathering:
     def _find(self, message: Message) -> _Binding | None:
         running = (binding for binding in self._bindings.values() if binding.transaction)
         return next((binding for binding in running if binding.transaction_id == message.transaction_id), None)
-
-
-def _alternate_server(message: Message) -> Endpoint | None:
-    """Give where a server sends us with a 300 (RFC 8489 10); None for any other answer."""
-    error = message.get(ERROR_CODE)
-    return message.get(ALTERNATE_SERVER) if error is not None and error.code == Code.TRY_ALTERNATE else None
 
 
 def _mapped_address(message: Message, base: Endpoint) -> Endpoint | None:

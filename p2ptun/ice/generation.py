@@ -135,12 +135,9 @@ class Generation:
                 self._abandon(pair)
                 self._exchange.forget(pair)
 
-    def nominate(self, pair: CandidatePair, options: RemoteOptions, now: float) -> None:
-        """Tell the peer that this valid pair is the one (RFC 8445 8.1.1)."""
-        self._nominations.pending = pair
-        if options.has_renomination:
-            self._nominations.last += 1
-        self._send_check(pair, Purpose.NOMINATE, now)
+    def nominate(self, pair: CandidatePair, options: RemoteOptions) -> None:
+        """Tell the peer, with the next check, that this valid pair is the one (RFC 8445 8.1.1)."""
+        self._nominations.choose(pair, options.has_renomination)
 
     def check_consent(self, pair: CandidatePair, now: float) -> None:
         """Send one consent check (RFC 7675 5.1)."""
@@ -155,8 +152,8 @@ class Generation:
 
     def expire(self, pair: CandidatePair) -> None:
         """Give a pair up for good: consent to send on it has expired, and with it these credentials for it."""
-        pair.is_expired = True
         self.fail(pair, PairProblem.EXPIRED)
+        self.checklist.expire(pair)
         self._exchange.forget(pair)
 
     def retry(self, pairs: list[CandidatePair]) -> None:
@@ -257,9 +254,12 @@ class Generation:
 
     def pace(self, now: float) -> None:
         """Begin the next check, one every Ta (RFC 8445 6.1.4.2)."""
-        is_due = self._has_work and self._cadence.is_due(now)
-        pair = self.checklist.next_pair() if is_due else None
-        if pair is not None:
+        if not self._has_work or not self._cadence.is_due(now):
+            return
+        if (chosen := self._nominations.take()) is not None:
+            self._send_check(chosen, Purpose.NOMINATE, now)
+            self._cadence.begin(self._pace, False, now)
+        elif (pair := self.checklist.next_pair()) is not None:
             pair.state = PairState.IN_PROGRESS
             self._send_check(pair, Purpose.CHECK, now)
             self._cadence.begin(self._pace, pair.remote.type is CandidateType.PEER_REFLEXIVE, now)
@@ -278,7 +278,8 @@ class Generation:
 
     @property
     def _has_work(self) -> bool:
-        return self.remote is not None and not self.is_retired and self.checklist.has_work
+        is_active = self.remote is not None and not self.is_retired
+        return is_active and (self._nominations.is_due or self.checklist.has_work)
 
     @property
     def _pace(self) -> float:
@@ -334,7 +335,7 @@ class Generation:
             return  # it failed meanwhile; only a new check can make it valid
         is_nominated = pair.is_nominated or pair.is_claimed
         if check.nominates and pair is self._nominations.pending:
-            self._nominations.pending = None
+            self._nominations.forget()
             pair.nomination = self._nominations.last
             is_nominated = True
         if check.purpose is Purpose.CHECK:
@@ -360,14 +361,14 @@ class Generation:
 
     def adapt_to_role(self) -> None:
         """Recompute what the role decides; nominations of the other role are void."""
-        self._nominations.pending = None
+        self._nominations.forget()
         for pair in self.checklist.pairs:
             pair.is_claimed = False
         self.checklist.prioritize(self._stance.role)
 
     def _abandon(self, pair: CandidatePair) -> None:
         if self._nominations.pending is pair:
-            self._nominations.pending = None
+            self._nominations.forget()
 
     def _conclude(self) -> None:
         """Stop checking: the race is over (RFC 8445 8.1.2). Late answers still count."""

@@ -16,10 +16,31 @@ from p2ptun.ice.role import Role
 
 @dataclass(slots=True)
 class Nominations:
-    """Which pair was chosen last in one generation, on either side: `last` counts, `pending` waits for its answer."""
+    """Which pair was chosen last in one generation, on either side.
+
+    `last` counts where the peer follows later nominations; `pending` waits for its answer, and before that, as long as
+    it `is_due`, for the check that tells the peer.
+    """
 
     last: int = 0
     pending: CandidatePair | None = None
+    is_due: bool = False
+
+    def choose(self, pair: CandidatePair, is_counted: bool) -> None:
+        """Choose `pair`: the peer is to be told."""
+        self.pending, self.is_due = pair, True
+        self.last += is_counted
+
+    def take(self) -> CandidatePair | None:
+        """Give the pair that the peer is to be told now; None when there is none."""
+        if not self.is_due:
+            return None
+        self.is_due = False
+        return self.pending
+
+    def forget(self) -> None:
+        """Choose nothing: the choice has come to nothing, or to its end."""
+        self.pending, self.is_due = None, False
 
     def has_chosen(self, pair: CandidatePair) -> bool:
         """Tell whether `pair` is the last choice, confirmed or not."""

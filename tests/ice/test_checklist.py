@@ -205,3 +205,13 @@ def test_progress_counts_results(state: PairState) -> None:
     checklist = fill(some)
     some.state = state
     assert checklist.progress == (int(state in (PairState.SUCCEEDED, PairState.FAILED)), 1)
+
+
+def test_pitfall_18_expired_pair_stays_so_though_its_address_goes_and_comes_back() -> None:
+    """RFC 7675 5.1: never again with these credentials."""
+    dead = pair(LOCAL, "198.51.100.1:1")
+    checklist = fill(dead)
+    checklist.expire(dead)
+    checklist.remove_base(dead.base)
+    assert not checklist.add(pair(LOCAL, "198.51.100.1:1"), ROLE)
+    assert checklist.add(pair(LOCAL, "198.51.100.2:1"), ROLE)

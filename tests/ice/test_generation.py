@@ -150,7 +150,7 @@ def test_check_that_cannot_be_built_is_a_bug_of_the_caller() -> None:
     bench = Bench()
     pair = CandidatePair(bench.local.hosts[0], host("192.0.2.1:2"), PEER)
     with pytest.raises(LocalProtocolError):
-        bench.generation.nominate(pair, RemoteOptions(), START)
+        bench.generation.check_consent(pair, START)
 
 
 def test_pitfall_17_candidates_of_another_generation_are_dropped_whenever_they_come() -> None:
@@ -234,8 +234,8 @@ def test_pitfall_8_mapped_address_decides_the_local_candidate_of_the_valid_pair(
     assert valid is not None
     assert (valid.local.type, valid.local.endpoint, valid.local.base) == (CandidateType.PEER_REFLEXIVE, STRANGER, BASE)
     assert bench.pair().local.type is CandidateType.HOST
-    bench.generation.nominate(bench.pair(), RemoteOptions(), START + 1)
-    [(request, packet)] = bench.sent()
+    bench.generation.nominate(bench.pair(), RemoteOptions())
+    [(request, packet)] = bench.checks(START + 1)
     assert request.get(USE_CANDIDATE)
     bench.answer(request, packet, (XOR_MAPPED_ADDRESS, STRANGER))
     assert bench.pair().valid == replace(valid, is_nominated=True)
@@ -510,9 +510,10 @@ def nominating(bench: Bench) -> tuple[Message, Transmit]:
     bench.begin("192.0.2.1:2")
     [(request, packet)] = bench.checks()
     bench.answer(request, packet)
-    bench.generation.nominate(bench.pair(), RemoteOptions(), START + 1)
+    bench.generation.nominate(bench.pair(), RemoteOptions())
     assert bench.generation.is_nominating
-    [(request, packet)] = bench.sent()
+    assert bench.checks() == [], "it keeps the pace: RFC 8445 14.2"
+    [(request, packet)] = bench.checks(START + 1)
     return request, packet
 
 
@@ -634,7 +635,8 @@ def test_first_rto_grows_with_the_check_list_and_the_round_trip() -> None:
     [(request, packet)] = slow.checks()
     slow.answer(request, packet, now=START + 0.4)
     slow.pair().quality.rtt = 3.0
-    slow.generation.nominate(slow.pair(), RemoteOptions(), START + 1)
+    slow.generation.nominate(slow.pair(), RemoteOptions())
+    slow.checks(START + 1)
     assert slow.generation.next_timeout() == pytest.approx(START + 7)
 
 
