@@ -33,7 +33,6 @@ class NetworkChanged:
     gained: tuple[LocalAddress, ...]
     lost: tuple[LocalAddress, ...]
     interrupted: tuple[LocalAddress, ...]
-    is_rerouted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,6 @@ def compare(before: Network, now: Network, ring: Ring) -> Change:
         gained=_missing(now.candidates, before.candidates),
         lost=_missing(before.candidates, now.candidates),
         interrupted=interrupted,
-        is_rerouted=before.default_routes != now.default_routes,
     )
 
 

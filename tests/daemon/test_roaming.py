@@ -79,7 +79,7 @@ async def travelling() -> AsyncIterator[Traveller]:
 
 def moved(before: LocalAddress | None, now: LocalAddress | None) -> NetworkChanged:
     left, came = (() if each is None else (each,) for each in (before, now))
-    return NetworkChanged(network(*came), gained=came, lost=left, interrupted=(), is_rerouted=True)
+    return NetworkChanged(network(*came), gained=came, lost=left, interrupted=())
 
 
 async def test_who_has_met_the_other_side_moves_and_restarts() -> None:
@@ -168,7 +168,7 @@ async def test_a_change_in_the_words_of_events() -> None:
     link_local = LocalAddress(ip_address("fe80::7%wlan0"), 64, "wlan0", 3, "", True)
     way = DefaultRoute(4, "lo", 1, ip_address("127.0.0.9"))
     now = replace(network(FIRST), default_routes=(way,))
-    assert network_event(NetworkChanged(now, (link_local,), (FIRST,), (SECOND,), False)) == NetworkEvent(
+    assert network_event(NetworkChanged(now, (link_local,), (FIRST,), (SECOND,))) == NetworkEvent(
         gained=[AddressPlace("wlan0", "fe80::7")],
         lost=[AddressPlace("lo", "127.0.0.1")],
         interrupted=[AddressPlace("lo", "127.0.0.2")],
