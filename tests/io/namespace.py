@@ -17,6 +17,17 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LAN = """
+ip link add lan0 type veth peer far0
+ip link set far0 up
+ip address add 192.168.1.2/24 dev lan0
+ip address add 2001:db8:1::2/64 dev lan0 nodad
+ip link set lan0 up
+ip route add default via 192.168.1.1
+ip -6 route add default via 2001:db8:1::1
+"""
+"""A script that makes an interface with addresses and default routes, as a machine at home has it."""
+
 CLONE_FS = 0x00000200  # linux/sched.h
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000

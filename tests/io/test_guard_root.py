@@ -13,18 +13,11 @@ from p2ptun.io.guard import RouteGuard
 from p2ptun.io.socket_options import SocketOptions
 from p2ptun.io.udp import UdpSocket
 from p2ptun.types import Endpoint, SendError, Transport
-from tests.io.namespace import in_namespace, shell
+from tests.io.namespace import LAN, in_namespace, shell
 
 pytestmark = pytest.mark.root
 
-LAN = """
-ip link add lan0 type veth peer far0
-ip link set far0 up
-ip address add 192.168.1.2/24 dev lan0
-ip address add 2001:db8:1::2/64 dev lan0 nodad
-ip link set lan0 up
-ip route add default via 192.168.1.1
-ip -6 route add default via 2001:db8:1::1
+TUNNEL = """
 ip tuntap add tun0 mode tun
 ip link set tun0 up
 ip address add 10.8.0.1/24 dev tun0
@@ -40,7 +33,7 @@ def learned() -> RouteGuard:
 
 @in_namespace
 def test_a_route_into_a_tunnel_is_refused_and_others_are_not() -> None:
-    shell(LAN + "ip route add 172.20.0.0/16 dev tun0; ip -6 route add 2001:db8:9::/48 dev tun0")
+    shell(LAN + TUNNEL + "ip route add 172.20.0.0/16 dev tun0; ip -6 route add 2001:db8:9::/48 dev tun0")
     guard, here = learned(), Endpoint.of("192.168.1.2", 4000)
     assert guard.refuses(here, INSIDE)
     assert not guard.refuses(here, OUTSIDE)
@@ -56,7 +49,11 @@ def test_a_route_into_a_tunnel_is_refused_and_others_are_not() -> None:
 
 @in_namespace
 def test_rules_by_source_and_port_count() -> None:
-    shell(LAN + "ip route add default dev tun0 table 77; ip rule add from 192.168.1.2 ipproto udp dport 51 table 77")
+    shell(
+        LAN
+        + TUNNEL
+        + "ip route add default dev tun0 table 77; ip rule add from 192.168.1.2 ipproto udp dport 51 table 77"
+    )
     guard, here = learned(), Endpoint.of("192.168.1.2", 4000)
     assert not guard.refuses(here, OUTSIDE)
     assert guard.refuses(here, Endpoint(OUTSIDE.address, 51))
@@ -67,7 +64,7 @@ def test_rules_by_source_and_port_count() -> None:
 @in_namespace
 def test_a_socket_that_is_not_confined_sends_nothing_into_a_tunnel() -> None:
     """The route comes and goes while the socket is in use; it notices when told that routes changed."""
-    shell(LAN)
+    shell(LAN + TUNNEL)
     trio.run(send_while_routes_change)
 
 

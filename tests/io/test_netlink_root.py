@@ -16,20 +16,10 @@ from p2ptun.errors import DeviceError
 from p2ptun.io import netlink
 from p2ptun.io.address import AddressFlag, LocalAddress
 from p2ptun.io.tun import TunDevice
-from tests.io.namespace import in_namespace, shell
+from tests.io.namespace import LAN, in_namespace, shell
 
 MTU = 1420
 V4, V6 = ip_interface("10.77.3.0/31"), ip_interface("fd5c:1:2:3::/127")
-
-LAN = """
-ip link add lan0 type veth peer far0
-ip link set far0 up
-ip address add 192.168.1.2/24 dev lan0
-ip address add 2001:db8:1::2/64 dev lan0 nodad
-ip link set lan0 up
-ip route add default via 192.168.1.1
-ip -6 route add default via 2001:db8:1::1
-"""
 
 pytestmark = pytest.mark.root
 
