@@ -291,7 +291,7 @@ class Agent:
         for pair in self._lineage.find(base, remote):
             pair.problem = problem
             if is_fatal and pair is self._connection.path.pair:
-                self._connection.path.doubt(now)
+                self._connection.path.suspect(now)
             elif is_fatal and (pair.state is PairState.IN_PROGRESS or not initiates(pair.local)):
                 self._lineage.of(pair).fail(pair, problem)
         self._settle(now)

@@ -117,7 +117,7 @@ def read_check(request: Message, local: Credentials) -> InboundCheck | Refusal:
     """
     username = request.get(USERNAME)
     if not request.has_fingerprint:
-        return Refusal(DropReason.NO_FINGERPRINT, None)  # RFC 8445 7.1.3; it can't be told from data
+        return Refusal(DropReason.NO_FINGERPRINT, None)  # RFC 8445 7.2.4; it can't be told from data
     if username is None or not has_integrity(request):
         return _refuse_unsigned(request, Code.BAD_REQUEST, DropReason.BAD_REQUEST)
     ufrag, _, peer_ufrag = username.partition(":")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.pair import CandidatePair, PairKey, PairProblem, PairState
@@ -49,11 +50,6 @@ class Checklist:
     def is_concluded(self) -> bool:
         """Whether a pair is nominated: then only triggered checks go on (RFC 8445 8.1.2)."""
         return any(pair.is_nominated for pair in self._pairs.values())
-
-    @property
-    def has_triggered(self) -> bool:
-        """Whether a triggered check waits."""
-        return bool(self._triggered)
 
     @property
     def is_exhausted(self) -> bool:
@@ -135,11 +131,14 @@ class Checklist:
         """Give the failed pairs that another check may make valid, highest priority first."""
         return [pair for pair in self.pairs if _is_retriable(pair)]
 
+    def retry(self, pairs: Iterable[CandidatePair]) -> None:
+        """Let these be checked once more."""
+        for pair in pairs:
+            pair.state = PairState.WAITING
+
     def retry_unanswered(self) -> None:
-        """Let the pairs that got no answer be checked once more: the other side may not have started yet."""
-        for pair in self._pairs.values():
-            if _is_retriable(pair):
-                pair.state = PairState.WAITING
+        """Let all that got no answer be checked once more: the other side may not have started yet."""
+        self.retry(self.retriable())
 
     def prioritize(self, role: Role) -> None:
         """Compute every priority for our new `role` (RFC 8445 7.3.1.1)."""
@@ -147,7 +146,7 @@ class Checklist:
             pair.prioritize(role)
 
     def replace_remote(self, old: Candidate, new: Candidate, role: Role) -> None:
-        """Put `new` where `old` was, in place: state, nomination and queue stay (RFC 8838 11.4)."""
+        """Put `new` where `old` was, in place: state, nomination and queue stay (RFC 8838 11, step 4)."""
         for pair in self._pairs.values():
             if pair.remote is old:
                 pair.remote = new

@@ -242,7 +242,7 @@ class Connection:
             return
         generation = self.lineage.of(selected)
         failed = generation.checklist.retriable()
-        generation.retry(worth_another_check(failed, selected, self.path.standby_pair is not None))
+        generation.checklist.retry(worth_another_check(failed, selected, self.path.standby_pair is not None))
         for pair in generation.checklist.valid_pairs[:MAX_MEASURED]:
             if pair is not selected:
                 generation.check_consent(pair, now)

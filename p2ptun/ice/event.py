@@ -37,7 +37,7 @@ class AgentState(Enum):
 
 
 class FailureReason(Enum):
-    """Why an agent failed."""
+    """Why an agent failed, or why it is looking for a path again."""
 
     NO_PATH = "no path"  # every pair was checked in vain, and no candidate may still come
     CONSENT_EXPIRED = "consent expired"  # RFC 7675 5.1: the path was valid and went silent

@@ -44,7 +44,7 @@ from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 
 TRANSACTION_RTOS = (1 << REQUEST_COUNT - 1) - 1 + LAST_WAIT  # how many RTOs a transaction lasts: RFC 8489 6.2.1
 
-PERSISTENCE = 3
+UNHEARD_COPIES = 3
 """Copies of a check before it is made anew, while nothing is heard of the peer: 1 s is the longest wait then."""
 
 
@@ -94,8 +94,7 @@ class Generation:
         """Drop the pairs of a socket that is gone."""
         for pair in self.checklist.remove_base(base):
             pair.valid = None
-            self._abandon(pair)
-            self._exchange.forget(pair)
+            self._forget(pair)
 
     def set_remote_credentials(self, credentials: Credentials) -> list[DropReason]:
         """Begin: act upon the candidates and checks that came early. Give why some of them are dropped."""
@@ -132,8 +131,7 @@ class Generation:
         for pair in self.checklist.pairs:
             if pair.remote is known and not pair.valid:
                 self.checklist.remove(pair)
-                self._abandon(pair)
-                self._exchange.forget(pair)
+                self._forget(pair)
 
     def nominate(self, pair: CandidatePair, options: RemoteOptions) -> None:
         """Tell the peer, with the next check, that this valid pair is the one (RFC 8445 8.1.1)."""
@@ -156,11 +154,6 @@ class Generation:
         self.checklist.expire(pair)
         self._exchange.forget(pair)
 
-    def retry(self, pairs: list[CandidatePair]) -> None:
-        """Check failed pairs once more."""
-        for pair in pairs:
-            pair.state = PairState.WAITING
-
     def hasten(self) -> None:
         """Check everything that isn't valid anew, at once: the network has changed, old waiting times mean nothing."""
         self._cadence.hasten()
@@ -170,17 +163,24 @@ class Generation:
                 self.checklist.trigger(pair)
 
     def persist(self) -> None:
-        """Check anew what has been asked PERSISTENCE times while the peer has shown nothing of itself.
+        """Check anew what has been asked UNHEARD_COPIES times while the peer has shown nothing of itself.
 
         It may not have begun yet, and its NAT lets our next check in once it has: that one shouldn't be half a minute
         away, as it soon is when every wait is twice the last one.
         """
-        if not self._exchange.has_asked(PERSISTENCE) or any(pair.is_heard for pair in self.checklist.pairs):
+        if not self._exchange.has_asked(UNHEARD_COPIES) or any(pair.is_heard for pair in self.checklist.pairs):
             return
         for pair in self.checklist.pairs:
-            if pair.state is PairState.IN_PROGRESS and pair.attempts >= PERSISTENCE:
+            if pair.state is PairState.IN_PROGRESS and pair.attempts >= UNHEARD_COPIES:
                 self._exchange.quiet(pair)
                 pair.state = PairState.WAITING
+
+    def adapt_to_role(self) -> None:
+        """Recompute what the role decides; nominations of the other role are void."""
+        self._nominations.forget()
+        for pair in self.checklist.pairs:
+            pair.is_claimed = False
+        self.checklist.prioritize(self._stance.role)
 
     def retire(self) -> None:
         """Send no checks any more; answer those of the peer (its last ones may be under way)."""
@@ -246,11 +246,6 @@ class Generation:
                 self.fail(pair, PairProblem.NO_ANSWER)
             elif check.purpose is Purpose.CONSENT and pair is not carried:
                 self._doubt_reserve(pair, check.transaction.started_at)
-
-    def _doubt_reserve(self, pair: CandidatePair, since: float) -> None:
-        """Give up a pair in reserve on which nothing was heard for the whole of a transaction."""
-        if pair.valid and (pair.confirmed_at or 0.0) < since:
-            self.fail(pair, PairProblem.NO_ANSWER)
 
     def pace(self, now: float) -> None:
         """Begin the next check, one every Ta (RFC 8445 6.1.4.2)."""
@@ -359,16 +354,19 @@ class Generation:
         if check.purpose is not Purpose.CONSENT:
             self.fail(check.pair, problem)
 
-    def adapt_to_role(self) -> None:
-        """Recompute what the role decides; nominations of the other role are void."""
-        self._nominations.forget()
-        for pair in self.checklist.pairs:
-            pair.is_claimed = False
-        self.checklist.prioritize(self._stance.role)
+    def _doubt_reserve(self, pair: CandidatePair, since: float) -> None:
+        """Give up a pair in reserve on which nothing was heard for the whole of a transaction."""
+        if pair.valid and (pair.confirmed_at or 0.0) < since:
+            self.fail(pair, PairProblem.NO_ANSWER)
 
     def _abandon(self, pair: CandidatePair) -> None:
         if self._nominations.pending is pair:
             self._nominations.forget()
+
+    def _forget(self, pair: CandidatePair) -> None:
+        """Drop what goes on about a pair that is gone."""
+        self._abandon(pair)
+        self._exchange.forget(pair)
 
     def _conclude(self) -> None:
         """Stop checking: the race is over (RFC 8445 8.1.2). Late answers still count."""

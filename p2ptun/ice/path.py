@@ -113,8 +113,8 @@ class Path:
         if self._consent is not None:
             self._consent.ask(now)
 
-    def doubt(self, now: float) -> None:
-        """Doubt the path at once."""
+    def suspect(self, now: float) -> None:
+        """Treat the path as suspect at once."""
         if self._consent is not None:
             self._consent.suspect(now)
 

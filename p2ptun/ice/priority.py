@@ -27,7 +27,7 @@ REFLEXIVE_DIRECTION_PREFERENCES = {  # RFC 6544 4.2: through a NAT it is the oth
     TcpType.ACTIVE: 4,
     TcpType.PASSIVE: 2,
 }
-COMPONENT = 1  # RFC 8445 13: a tunnel has one component
+COMPONENT = 1  # RFC 8839 5.1: they count from 1; a tunnel has one
 MAX_LOCAL_PREFERENCE = 65535  # RFC 8445 5.1.2.1
 MAX_OTHER_PREFERENCE = 8191  # RFC 6544 4.2
 ALTERNATIVES = 64  # our choice: candidates of one type that one base may have, one for each server

@@ -48,7 +48,7 @@ class RemoteCandidates:
         return self._store(Candidate(kind, seen, priority, self._own_foundation(), seen, tcp_type=tcp_type))
 
     def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
-        """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11.4); give the new one."""
+        """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11, step 4); give the new one."""
         foundation = told.foundation or learnt.foundation
         return self._store(replace(told, endpoint=learnt.endpoint, base=learnt.base, foundation=foundation))
 

@@ -28,7 +28,7 @@ def test_nothing_happens_without_a_pair() -> None:
     path.record_sent(START)
     path.record_authenticated(START)
     path.request_consent(START)
-    path.doubt(START)
+    path.suspect(START)
     path.handle_timeout(START)
     assert (path.pair, path.selected, path.liveness, path.next_timeout()) == (None, None, None, None)
     assert not path.may_send(START)
@@ -88,7 +88,7 @@ def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_an
     assert path.keep_ready(pairs, START)
     path.judge(pairs)
     assert not some.is_silent
-    path.doubt(START + 1)
+    path.suspect(START + 1)
     assert path.liveness is Liveness.SUSPECT
     assert path.take_checks(pairs, START + 1) == [some, *others[: MAX_PROBED + 1]]
     others[0].confirm(0.01, START + 1.1)
@@ -182,7 +182,7 @@ def test_a_path_that_is_suspect_or_was_never_nominated_yields_to_any() -> None:
     path = make()
     good.valid = ValidPair(good.local, is_nominated=True)
     path.select(good, START)
-    path.doubt(START)
+    path.suspect(START)
     assert path.select(other, START) is not None
     assert path.pair is other
 
