@@ -13,6 +13,9 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.pair import CandidatePair, PairState
 from p2ptun.ice.role import Role
 
+MAX_NOMINATION = (1 << 32) - 1
+"""What the attribute carries. Whoever checks us may begin there, and leave it to us to count on in the other role."""
+
 
 @dataclass(slots=True)
 class Nominations:
@@ -29,7 +32,7 @@ class Nominations:
     def choose(self, pair: CandidatePair, is_counted: bool) -> None:
         """Choose `pair`: the peer is to be told."""
         self.pending, self.is_due = pair, True
-        self.last += is_counted
+        self.last = min(self.last + is_counted, MAX_NOMINATION)
 
     def take(self) -> CandidatePair | None:
         """Give the pair that the peer is to be told now; None when there is none."""

@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 
 from p2ptun.ice.candidate_type import CandidateType
-from p2ptun.ice.nomination import best_pair, pair_to_nominate
+from p2ptun.ice.config import RemoteOptions
+from p2ptun.ice.nomination import MAX_NOMINATION, best_pair, pair_to_nominate
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
 from p2ptun.ice.role import Role
+from p2ptun.stun.attribute import NOMINATION
 
+from .hand import OTHER_PEER, PEER, Duel, sealed
 from .material import pair, reflexive
 
 LOCAL = "192.0.2.1:1"
@@ -68,3 +71,24 @@ def test_while_candidates_may_come_only_two_hosts_are_good_enough() -> None:
     for other in (behind_nat, to_nat):
         assert pair_to_nominate([other], CONTROLLING, 4, may_grow=True) is None
         assert pair_to_nominate([other], CONTROLLING, 4, may_grow=False) is other
+
+
+def test_whoever_counts_nominations_to_the_end_leaves_us_able_to_nominate() -> None:
+    """A number that no attribute carries would end the process, and every other peer's tunnel with it."""
+    duel = Duel(Role.CONTROLLED)
+    duel.meet(str(PEER), str(OTHER_PEER))
+    duel.agent.set_remote_options(RemoteOptions(has_renomination=True), duel.now)
+    duel.answer(duel.first_check(PEER))
+    last = duel.request(Role.CONTROLLING, (NOMINATION, MAX_NOMINATION), nominates=True)
+    duel.hear(sealed(last, duel.ours.password))
+    assert duel.agent.selected is not None
+    duel.ask(OTHER_PEER, role=Role.CONTROLLED, tie_breaker=0)
+    assert duel.agent.role is Role.CONTROLLING
+    named = set[int | None]()
+    for _ in range(20):  # the nominated pair falls silent, and the other one is to be nominated in its place
+        duel.agent.record_sent(duel.now)
+        for check in duel.checks(0.5):
+            if check[1].destination == OTHER_PEER:
+                named.add(check[0].get(NOMINATION))
+                duel.answer(check)
+    assert MAX_NOMINATION in named, named
