@@ -12,6 +12,7 @@ from p2ptun.mdns.message import (
     ANY_CLASS,
     MAX_ENTRIES,
     MAX_MESSAGE_SIZE,
+    MAX_POINTERS,
     Labels,
     Message,
     Question,
@@ -168,6 +169,21 @@ def test_pointers_to_pointers_only_lead_back() -> None:
         (b"b", b"a"),
         (b"c", b"b", b"a"),
     ]
+
+
+@pytest.mark.parametrize("pointers", [MAX_POINTERS, MAX_POINTERS + 1])
+def test_no_name_is_a_long_chain_of_pointers(pointers: int) -> None:
+    """They fit where nobody looks, in a record's data; every further name of 2 bytes would follow them all."""
+    header = bytes.fromhex("0000 8400 0000 0002 0000 0000")
+    start = len(header) + 11
+    chain = b"\0\0" + b"".join((0xC000 | start + 2 * at).to_bytes(2, "big") for at in range(pointers - 1))
+    record = b"\0" + TAIL + bytes(4) + len(chain).to_bytes(2, "big") + chain
+    last = (0xC000 | start + 2 * (pointers - 1)).to_bytes(2, "big") + TAIL + bytes(6)
+    if pointers <= MAX_POINTERS:
+        assert decode_message(header + record + last).answers[1].name == ()
+    else:
+        with pytest.raises(MalformedPacket, match="too many pointers"):
+            decode_message(header + record + last)
 
 
 def test_a_message_has_a_size_and_so_many_entries() -> None:
