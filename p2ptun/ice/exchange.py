@@ -13,6 +13,11 @@ from p2ptun.stun.transaction import Transaction, TransactionState
 from p2ptun.types import Transmit
 
 
+MAX_WAITING = 4
+"""Our choice: checks of one pair whose answers still count. A lost peer is asked anew every second while packets wait
+for it, and each check lasts 40."""
+
+
 class Purpose(Enum):
     """What a check is for."""
 
@@ -40,7 +45,11 @@ class Exchange:
         self._checks: dict[TransactionId, Check] = {}
 
     def start(self, check: Check) -> None:
-        """Begin a check; its first copy is due."""
+        """Begin a check; its first copy is due. The oldest of too many of that pair is forgotten."""
+        if check.purpose is Purpose.CHECK:
+            waiting = [key for key, other in self._checks.items() if _is_like(other, check)]
+            for key in waiting[: max(0, len(waiting) - MAX_WAITING + 1)]:
+                del self._checks[key]
         self._checks[check.transaction_id] = check
 
     def find(self, transaction_id: TransactionId) -> Check | None:
@@ -99,3 +108,7 @@ class Exchange:
         """Tell when `handle_timeout` has something to do."""
         times = (check.transaction.next_timeout() for check in self._checks.values())
         return earliest(times)
+
+
+def _is_like(other: Check, check: Check) -> bool:
+    return other.pair is check.pair and other.purpose is check.purpose

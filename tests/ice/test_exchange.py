@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from p2ptun.ice.exchange import Check, Exchange, Purpose
+from p2ptun.ice.exchange import MAX_WAITING, Check, Exchange, Purpose
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.role import Role
 from p2ptun.stun.message import TransactionId
@@ -44,6 +44,14 @@ def test_check_is_repeated_until_its_end_and_counts_its_attempts() -> None:
     assert advance(exchange, START + 40) == (0, [check])
     assert exchange.find(check.transaction_id) is None
     assert exchange.next_timeout() is None
+
+
+def test_only_the_last_checks_of_a_pair_wait_for_answers() -> None:
+    exchange, some, other = Exchange(), pair("192.0.2.1:1", "198.51.100.1:1"), pair("192.0.2.1:1", "198.51.100.2:2")
+    kept = [start(exchange, other, "o"), start(exchange, some, "n", Purpose.NOMINATE)]
+    checks = [start(exchange, some, str(number)) for number in range(10)]
+    assert [check for check in checks if exchange.find(check.transaction_id)] == checks[-MAX_WAITING:]
+    assert [exchange.find(check.transaction_id) for check in kept] == kept
 
 
 def test_answered_check_ends_with_its_round_trip() -> None:
