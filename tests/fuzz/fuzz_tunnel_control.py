@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from p2ptun.errors import MalformedPacket
 from p2ptun.node.parameters import read_description
 from p2ptun.tunnel.control import MAX_CANDIDATES, IceDescription, Unknown, decode_control, encode_control
@@ -18,5 +20,6 @@ def test_one_input(data: bytes) -> None:
         assert len(message.candidates) <= MAX_CANDIDATES
         parameters = read_description(message)
         assert len(parameters.candidates) <= 2 * len(message.candidates)  # each may have a twin
-        assert parameters.credentials.password not in repr(message)
+        veiled = msgspec.structs.replace(message.credentials, password="*")
+        assert repr(message.credentials) == repr(veiled)  # a candidate may say the same by chance
     assert decode_control(encode_control(message)) == message
