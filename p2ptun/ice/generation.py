@@ -248,16 +248,17 @@ class Generation:
                 self._doubt_reserve(pair, check.transaction.started_at)
 
     def pace(self, now: float) -> None:
-        """Begin the next check, one every Ta (RFC 8445 6.1.4.2)."""
-        if not self._has_work or not self._cadence.is_due(now):
+        """Begin the next check, one every Ta (RFC 8445 6.1.4.2); a nomination goes before all others."""
+        is_due = self._has_work and self._cadence.is_due(now)
+        chosen = self._nominations.take() if is_due else None
+        pair = self.checklist.next_pair() if is_due and chosen is None else chosen
+        if pair is None:
             return
-        if (chosen := self._nominations.take()) is not None:
-            self._send_check(chosen, Purpose.NOMINATE, now)
-            self._cadence.begin(self._pace, False, now)
-        elif (pair := self.checklist.next_pair()) is not None:
+        is_ordinary = chosen is None
+        if is_ordinary:
             pair.state = PairState.IN_PROGRESS
-            self._send_check(pair, Purpose.CHECK, now)
-            self._cadence.begin(self._pace, pair.remote.type is CandidateType.PEER_REFLEXIVE, now)
+        self._send_check(pair, Purpose.CHECK if is_ordinary else Purpose.NOMINATE, now)
+        self._cadence.begin(self._pace, is_ordinary and pair.remote.type is CandidateType.PEER_REFLEXIVE, now)
 
     def next_transmit(self) -> Transmit | None:
         """Give an answer or a check to send."""

@@ -221,6 +221,17 @@ def test_candidates_are_told_as_they_come_and_a_slow_server_delays_nobody() -> N
     assert side.agent.local_candidates[0].type is CandidateType.HOST
 
 
+def test_an_address_without_a_nat_is_known_to_be_public_once_a_server_has_seen_it() -> None:
+    network = Network()
+    server = network.add_stun_server("203.0.113.1:3478")
+    side = make_side("192.0.2.1:1")
+    plug(network, side)
+    gather(network, side, server)
+    assert side.agent.public_addresses == frozenset()
+    network.run(1)
+    assert side.agent.public_addresses == {at("192.0.2.1:1").address}
+
+
 def test_trickled_candidates_connect_before_the_end_is_told() -> None:
     network = Network()
     left, right = two()
