@@ -12,7 +12,6 @@ from p2ptun.stun.message import TransactionId
 from p2ptun.stun.transaction import Transaction, TransactionState
 from p2ptun.types import Transmit
 
-
 MAX_WAITING = 4
 """Our choice: checks of one pair whose answers still count. A lost peer is asked anew every second while packets wait
 for it, and each check lasts 40."""

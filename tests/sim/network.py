@@ -247,10 +247,10 @@ class Network:
         packet, core = parcel.packet, self.core
         own = self.links.get(packet.source.address)
         problem = own.problem(len(packet.payload), self._random, self.now) if own is not None else None
-        if problem is not None or self.is_cut(packet):
-            self._lose(host, parcel, problem or "cut")
+        if problem is not None:
+            self._lose(host, parcel, problem)
             return
-        lost = core.problem(len(packet.payload), self._random, self.now)
+        lost = "cut" if self.is_cut(packet) else core.problem(len(packet.payload), self._random, self.now)
         climb = self._topology.climb(realm, packet, self.now)  # what is lost was lost behind the NAT, which saw it
         if isinstance(climb, str) or lost is not None:
             self._lose(host, parcel, lost or str(climb))

@@ -310,6 +310,29 @@ def test_two_hosts_that_answer_each_other_without_end_are_found() -> None:
     assert right.heard
 
 
+def test_idle_host_costs_nothing_while_others_talk() -> None:
+    """A thousand of them may stand beside: only those that something happened to are asked when they want to act."""
+
+    class Sleeper(Talker):
+        asked = 0
+
+        def next_timeout(self) -> float | None:
+            self.asked += 1
+            return START + 1000.0
+
+    network = Network()
+    left, _ = two(network)
+    sleepers = [Sleeper() for _ in range(100)]
+    for number, sleeper in enumerate(sleepers):
+        network.plug(sleeper, at(f"198.51.100.{number}:1"))
+    for number in range(500):
+        network.later(number / 100, lambda: left.say(b"?", HERE, THERE))
+    left.timers = [START + number / 100 for number in range(500)]
+    network.run(6)
+    assert len(left.words) > 400
+    assert {sleeper.asked for sleeper in sleepers} == {1}
+
+
 def test_actions_happen_at_their_times() -> None:
     network = Network()
     done: list[float] = []
