@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class MulticastLink:
     """An interface as one IP version sees it: an address of it, and which addresses are neighbours."""
 
     interface: str
@@ -63,7 +63,7 @@ class Link:
 class MulticastSocket:
     """One socket on one link. `drops` counts what was lost or refused, and why."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: MulticastLink) -> None:
         """Open it. Raises OSError: the interface is gone, has no multicast, or somebody keeps the port to himself."""
         self.link = link
         self.drops: Counter[str] = Counter()
@@ -180,7 +180,7 @@ class Multicast:
         for sock in self._sockets.values():
             sock.close()
 
-    def _add(self, link: Link) -> None:
+    def _add(self, link: MulticastLink) -> None:
         try:
             sock = MulticastSocket(link)
         except OSError as error:
@@ -225,14 +225,14 @@ class Multicast:
         return float("inf") if at is None else at
 
 
-def links_of(network: Network) -> Iterator[Link]:
+def links_of(network: Network) -> Iterator[MulticastLink]:
     """Yield the links that host candidates are on, once for each IP version that these have there."""
     seen: set[tuple[int, int]] = set()
     for local in network.candidates:
         place = (local.index, local.address.version)
         if place not in seen and local.kind not in ADDRESS_HOLDERS:
             seen.add(place)
-            yield Link(local.interface, local.index, local.address, tuple(_networks_like(local, network)))
+            yield MulticastLink(local.interface, local.index, local.address, tuple(_networks_like(local, network)))
 
 
 def _networks_like(local: LocalAddress, network: Network) -> Iterator[IPNetwork]:
@@ -241,7 +241,7 @@ def _networks_like(local: LocalAddress, network: Network) -> Iterator[IPNetwork]
             yield other.network
 
 
-def _join_ipv4(sock: socket.socket, link: Link) -> None:
+def _join_ipv4(sock: socket.socket, link: MulticastLink) -> None:
     request = struct.pack("=4s4si", GROUP_V4.address.packed, bytes(4), link.index)  # struct ip_mreqn
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
@@ -251,7 +251,7 @@ def _join_ipv4(sock: socket.socket, link: Link) -> None:
     sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
 
-def _join_ipv6(sock: socket.socket, link: Link) -> None:
+def _join_ipv6(sock: socket.socket, link: MulticastLink) -> None:
     request = struct.pack("=16si", GROUP_V6.address.packed, link.index)  # struct ipv6_mreq
     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
@@ -262,7 +262,7 @@ def _join_ipv6(sock: socket.socket, link: Link) -> None:
     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
 
-def _bind(sock: socket.socket, link: Link) -> bool:
+def _bind(sock: socket.socket, link: MulticastLink) -> bool:
     """Bind to the port and let others have it too; tell whether somebody has. Raises OSError."""
     confine(sock, link.interface)
     everywhere = "" if link.address.version == 4 else "::"

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from p2ptun.io.address import LocalAddress
-from p2ptun.io.multicast import Link, Multicast, MulticastSocket, links_of
+from p2ptun.io.multicast import Multicast, MulticastLink, MulticastSocket, links_of
 from p2ptun.io.network import Network
 from p2ptun.mdns.agent import MdnsAgent
 from p2ptun.mdns.event import MdnsEvent, NameResolved
@@ -33,7 +33,7 @@ def network(*candidates: LocalAddress, present: tuple[LocalAddress, ...] = ()) -
 
 
 LOOPBACK = network(local("127.0.0.1", 8))
-LOOPBACK_LINK = Link("lo", 1, ip_address("127.0.0.1"), (ip_network("127.0.0.0/8"),))
+LOOPBACK_LINK = MulticastLink("lo", 1, ip_address("127.0.0.1"), (ip_network("127.0.0.0/8"),))
 
 
 def test_each_interface_is_a_link_once_for_each_ip_version() -> None:
