@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptun.deadlines import earliest
 from p2ptun.mdns.drop import DropReason
 from p2ptun.mdns.link import MDNS_PORT, Locals, group_of
 from p2ptun.mdns.message import (
@@ -162,7 +163,7 @@ class Responder:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         tellings = (telling for each in self._names.values() for telling in each.tellings.values())
-        return min((telling.due_at for telling in tellings if telling.due_at is not None), default=None)
+        return earliest(telling.due_at for telling in tellings)
 
     def _asked(self, query: Message, local: Endpoint) -> list[tuple[Question, _Registration]]:
         """Find the questions about our names of this link; a type that a name lacks counts too: it is denied."""
