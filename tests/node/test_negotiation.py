@@ -271,6 +271,19 @@ def test_a_name_keeps_its_address_over_a_restart_and_loses_it_when_it_is_withdra
     assert bob.negotiation.resolve(asked.candidate, at(ALICE).address, NOW) == []
 
 
+def test_a_name_may_be_withdrawn_before_anybody_has_found_its_address() -> None:
+    alice, bob = side("alice", ALICE, HostNames(random.Random("names").randbytes)), side("bob", BOB)
+    read = read_description(write_description(alice.described(), 1, 0))
+    bob.negotiation.begin(read, NOW)
+    alice.negotiation.begin(bob.described(), NOW)
+    agree(alice, bob)
+    alice.agent.remove_local_address(at(ALICE), NOW)
+    alice.negotiation.update()
+    (removed,) = tell(alice, bob)
+    assert removed == RemoteCandidateRemoved(read.candidates[0])
+    assert bob.told() == []
+
+
 def test_a_name_that_nobody_told_has_no_address() -> None:
     alice, _ = pair()
     draw = random.Random(1).randbytes
