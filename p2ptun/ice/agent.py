@@ -365,7 +365,7 @@ class Agent:
     def _receive_request(self, request: Message, peer: Endpoint, local: Endpoint, now: float) -> DropReason | None:
         if is_refused(peer, self._refused):
             return DropReason.REFUSED_SOURCE
-        if self._lineage.announces_restart(request):
+        if self._lineage.announces_restart(request, now):
             self._connection.restart(RestartReason.PEER, now)
         reason = self._lineage.receive_request(request, peer, local)
         self.is_checked |= reason is None

@@ -10,6 +10,7 @@ recognises its own next user name in them. RFC 7675 5.1 forbids to go on with cr
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 from p2ptun.deadlines import earliest
@@ -29,6 +30,12 @@ from p2ptun.stun.message import Message
 from p2ptun.types import Endpoint, IPNetwork, RandomBytes, Transmit
 
 MAX_OLDER = 2  # our choice: one that carries, one that answers late checks
+
+MAX_ANNOUNCED = 8
+ANNOUNCED_WITHIN = 3.0
+"""Seconds in which checks announce that many restarts at most. Since we tell each next name at once, a peer could make
+us restart, and ask every server again, once a round trip; an honest one does so once a second in a network that never
+rests."""
 
 
 class Lineage:
@@ -55,6 +62,7 @@ class Lineage:
         self._refused = config.refused_networks
         self._carried: CandidatePair | None = None
         self._retires_at: float | None = None
+        self._announced: deque[float] = deque(maxlen=MAX_ANNOUNCED)
 
     @property
     def generations(self) -> list[Generation]:
@@ -171,14 +179,21 @@ class Lineage:
         for generation in self.active:
             generation.adapt_to_role()
 
-    def announces_restart(self, request: Message) -> bool:
-        """Tell whether an authentic check calls us by our next name: the peer has restarted."""
+    def announces_restart(self, request: Message, now: float) -> bool:
+        """Tell whether an authentic check calls us by our next name: the peer has restarted, and not too often."""
         ufrag = (request.get(USERNAME) or "").partition(":")[0]
-        return ufrag == self.next_local.ufrag and not isinstance(read_check(request, self.next_local), Refusal)
+        if ufrag != self.next_local.ufrag or isinstance(read_check(request, self.next_local), Refusal):
+            return False
+        if len(self._announced) == MAX_ANNOUNCED and now - self._announced[0] < ANNOUNCED_WITHIN:
+            return False
+        self._announced.append(now)
+        return True
 
     def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
         """Give a check to the generation that it names; to the newest when it names none."""
         ufrag = (request.get(USERNAME) or "").partition(":")[0]
+        if ufrag == self.next_local.ufrag:
+            return DropReason.FOREIGN_GENERATION  # it announced nothing; if it came too soon, it will be repeated
         named = (generation for generation in self.generations if generation.local.ufrag == ufrag)
         return next(named, self.newest).receive_request(request, source, base)
 

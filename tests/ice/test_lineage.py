@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+from p2ptun.ice.check import encode_check
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import DropReason
-from p2ptun.ice.lineage import MAX_OLDER, Lineage
+from p2ptun.ice.lineage import ANNOUNCED_WITHIN, MAX_ANNOUNCED, MAX_OLDER, Lineage
 from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
 from p2ptun.ice.role import Role, Stance
-from p2ptun.stun.message import decode_message, encode_message, success_response
+from p2ptun.stun.message import TransactionId, decode_message, encode_message, success_response
 from tests.sim.network import START, at
 
 from .material import host, random_bytes_from
@@ -121,7 +122,25 @@ def test_answers_find_the_generation_that_asked_and_checks_the_one_they_name() -
     bench.lineage.newest.retire()
     assert bench.lineage.find(BASE, at("192.0.2.1:2")) != []
     assert bench.lineage.find(BASE, at("192.0.2.7:2")) == []
-    assert not bench.lineage.announces_restart(request)
+    assert not bench.lineage.announces_restart(request, START)
+
+
+def test_checks_announce_so_many_restarts_in_a_while() -> None:
+    """A peer learns each next name as soon as there is one: without a bound it would restart us every round trip."""
+    bench = Bench()
+    announced = list[bool]()
+    for now in [START] * (MAX_ANNOUNCED + 1) + [START + ANNOUNCED_WITHIN]:
+        ours = bench.lineage.next_local
+        payload = encode_check(TransactionId(bytes(12)), THEIRS[0], ours, Stance(Role.CONTROLLED, 1), 99, None)
+        request = decode_message(payload)
+        announced.append(bench.lineage.announces_restart(request, now))
+        if announced[-1]:
+            bench.lineage.begin()
+        else:
+            reason = bench.lineage.receive_request(request, at("192.0.2.1:2"), BASE)
+            assert reason is DropReason.FOREIGN_GENERATION
+            assert bench.lineage.next_transmit() is None, "no refusal that an honest peer could take to heart"
+    assert announced == [True] * MAX_ANNOUNCED + [False, True]
 
 
 def test_refused_networks_hold_for_every_generation() -> None:
