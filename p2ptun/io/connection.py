@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 
 from p2ptun.io.framing import SendQueue
+from p2ptun.io.refusal import send_error
 from p2ptun.io.sockaddr import sockaddr_of
 from p2ptun.io.socket_options import SocketOptions, confine, set_mark
 from p2ptun.types import Endpoint, SendError
@@ -25,25 +25,6 @@ IDLE_TIMEOUT = 60.0  # seconds: a path in use is checked every 25 s at least
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h
 _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h: in Python's socket module from 3.12 on
-
-SEND_ERRORS = {
-    errno.ENETUNREACH: SendError.UNREACHABLE,
-    errno.EHOSTUNREACH: SendError.UNREACHABLE,
-    errno.ENETDOWN: SendError.UNREACHABLE,
-    errno.EHOSTDOWN: SendError.UNREACHABLE,
-    errno.ETIMEDOUT: SendError.TIMED_OUT,
-    errno.EPERM: SendError.REFUSED_BY_FIREWALL,
-    errno.EACCES: SendError.REFUSED_BY_FIREWALL,
-    errno.ECONNREFUSED: SendError.REFUSED,
-    errno.ECONNRESET: SendError.REFUSED,
-    errno.EPIPE: SendError.REFUSED,
-    errno.ENOBUFS: SendError.NO_BUFFERS,
-    errno.ENOMEM: SendError.NO_BUFFERS,
-    errno.EMFILE: SendError.NO_BUFFERS,
-    errno.ENFILE: SendError.NO_BUFFERS,
-    errno.EADDRNOTAVAIL: SendError.SOURCE_GONE,
-    errno.ENODEV: SendError.SOURCE_GONE,
-}
 
 
 class Connection:
@@ -88,7 +69,7 @@ class Connection:
         """Learn how connecting ended."""
         number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
-            return SEND_ERRORS.get(number, SendError.OTHER)
+            return send_error(number)
         self.is_connected = True
         return None
 
@@ -100,7 +81,7 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError as error:
-            return send_error(error)
+            return send_error(error.errno)
         return None
 
     def receive(self, view: memoryview) -> int | SendError:
@@ -112,13 +93,8 @@ class Connection:
         except BlockingIOError:
             return held
         except OSError as error:
-            return send_error(error)
+            return send_error(error.errno)
         return held + size if size else SendError.REFUSED
-
-
-def send_error(error: OSError) -> SendError:
-    """Tell what an error of a stream means for its pair."""
-    return SEND_ERRORS.get(error.errno or 0, SendError.OTHER)
 
 
 def open_stream(family: socket.AddressFamily, options: SocketOptions, is_shared: bool = False) -> socket.socket:
@@ -148,7 +124,7 @@ def connect(base: Endpoint, port: int, destination: Endpoint, options: SocketOpt
     try:
         sock = open_stream(family, options, is_shared=port != 0)
     except OSError as error:
-        return send_error(error)
+        return send_error(error.errno)
     problem = _connect(sock, base, port, destination, options)
     if problem is not None:
         sock.close()
@@ -169,5 +145,5 @@ def _connect(
     except BlockingIOError:  # under way
         return None
     except OSError as error:
-        return send_error(error)
+        return send_error(error.errno)
     return None

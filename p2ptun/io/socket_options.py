@@ -1,4 +1,4 @@
-"""How UDP sockets are set up: what is asked of the kernel before the first datagram."""
+"""How sockets are set up: what is asked of the kernel before the first datagram. (TCP has more: `connection`.)"""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class SocketOptions:
 
     `interface` (SO_BINDTODEVICE) and `fwmark` (SO_MARK, which needs CAP_NET_ADMIN) keep our packets out of our own
     routes: a peer may offer the very network in which its address lies. What the kernel refuses of them is left out.
-    `guard` is asked about each new destination when the socket isn't confined to an interface.
+    `guard` is asked about each new destination when the socket isn't confined to an interface. `fragmentation` and
+    `buffer_size` are for UDP alone.
     """
 
     interface: str | None = None

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import select
 import socket
 from collections import Counter, deque
@@ -22,11 +21,11 @@ from ipaddress import IPv6Address, IPv6Network
 import trio
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.errors import DeviceError
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.tcp import active_base
 from p2ptun.io.connection import Connection, connect, open_stream
 from p2ptun.io.framing import HEADER_SIZE, LARGEST_FRAME, split_frames
+from p2ptun.io.refusal import bind_error
 from p2ptun.io.sockaddr import endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine
 from p2ptun.node.demux import DatagramKind, classify
@@ -89,14 +88,14 @@ class TcpBase:
         try:
             sock = open_stream(family, options, is_shared=tcp_type is TcpType.SIMULTANEOUS_OPEN)
         except OSError as error:
-            raise _translated(local, error) from error
+            raise bind_error(local, error) from error
         try:
             sock.bind(sockaddr_of(local))
             confine(sock, options.interface)
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
-            raise _translated(local, error) from error
+            raise bind_error(local, error) from error
         return cls(_tcp_endpoint(sock.getsockname()), sock, tcp_type, options)
 
     @classmethod
@@ -374,11 +373,3 @@ def _network_of(address: IPAddress) -> IPNetwork | tuple[IPAddress]:
 
 def _tcp_endpoint(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
     return replace(endpoint_of(sockaddr), transport=Transport.TCP)
-
-
-def _translated(local: Endpoint, error: OSError) -> DeviceError:
-    if error.errno == errno.EADDRINUSE:
-        return DeviceError(f"TCP port {local.port} is already in use on {local.address}.", "Choose another port, or 0.")
-    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, None):  # None: no interface has the zone's name
-        return DeviceError(f"{local.address} is no address of this machine.", "List those there are: ip -br address")
-    return DeviceError(f"No TCP socket on {local}: {os.strerror(error.errno)}.")

@@ -7,7 +7,6 @@ base is a socket. What the network refuses is a `SendError`, returned and counte
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections import Counter
@@ -16,7 +15,8 @@ from collections.abc import Sequence
 import trio
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.errors import DeviceError, PrivilegeError
+from p2ptun.errors import DeviceError
+from p2ptun.io.refusal import bind_error, send_error
 from p2ptun.io.sockaddr import SockAddr, endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine, open_socket, set_mark
 from p2ptun.types import Endpoint, IPAddress, SendError
@@ -33,24 +33,6 @@ MAX_SEGMENTED_SIZE = 65000
 """Bytes of one segmented send: below the 65535 of an IP packet with headers and extension headers to spare."""
 
 _UDP_SEGMENT = 103  # linux/udp.h: not in Python's socket module
-
-
-_SEND_ERRORS = {
-    errno.EAGAIN: SendError.WOULD_BLOCK,
-    errno.ENETUNREACH: SendError.UNREACHABLE,
-    errno.EHOSTUNREACH: SendError.UNREACHABLE,
-    errno.ENETDOWN: SendError.UNREACHABLE,
-    errno.EHOSTDOWN: SendError.UNREACHABLE,
-    errno.EPERM: SendError.REFUSED_BY_FIREWALL,
-    errno.EACCES: SendError.REFUSED_BY_FIREWALL,  # also a broadcast address, which is refused just as finally
-    errno.ECONNREFUSED: SendError.REFUSED,
-    errno.EMSGSIZE: SendError.TOO_LARGE,
-    errno.ENOBUFS: SendError.NO_BUFFERS,
-    errno.ENOMEM: SendError.NO_BUFFERS,
-    errno.EADDRNOTAVAIL: SendError.SOURCE_GONE,
-    errno.ENODEV: SendError.SOURCE_GONE,
-    errno.EBADF: SendError.SOURCE_GONE,  # closed, and another one takes over: `Underlay.follow`
-}
 
 
 class UdpSocket:
@@ -87,7 +69,7 @@ class UdpSocket:
         try:
             return cls(open_socket(local, options), options)
         except OSError as error:
-            raise _translated(local, error) from error
+            raise bind_error(local, error) from error
 
     @classmethod
     async def bind_in_range(
@@ -230,7 +212,7 @@ class UdpSocket:
         try:
             self._socket.sendto(payload, sockaddr)
         except OSError as error:
-            return _SEND_ERRORS.get(error.errno or 0, SendError.OTHER)
+            return send_error(error.errno)
         return None
 
     def _send_segments(
@@ -247,7 +229,7 @@ class UdpSocket:
         except OSError as error:
             if error.errno == errno.EIO:  # this network card can't sum what it would have to split: never again
                 self._has_segmentation = False
-            return _SEND_ERRORS.get(error.errno or 0, SendError.OTHER)
+            return send_error(error.errno)
         return None
 
     def _remember_source(self, sockaddr: SockAddr) -> Endpoint:
@@ -313,13 +295,3 @@ def _probe_segmentation(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def _translated(local: Endpoint, error: OSError) -> DeviceError:
-    if error.errno == errno.EADDRINUSE:
-        return DeviceError(f"UDP port {local.port} is already in use on {local.address}.", "Choose another port, or 0.")
-    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, None):  # None: no interface has the zone's name
-        return DeviceError(f"{local.address} is no address of this machine.", "List those there are: ip -br address")
-    if error.errno == errno.EACCES:
-        return PrivilegeError(f"UDP port {local.port} is reserved for root.", "Choose a port above 1023.")
-    return DeviceError(f"No UDP socket on {local}: {os.strerror(error.errno)}.")

@@ -15,7 +15,6 @@ from p2ptun.io.connection import (
     Connection,
     connect,
     open_stream,
-    send_error,
 )
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions
@@ -90,8 +89,3 @@ def test_no_connection_goes_through_a_tunnel() -> None:
     assert isinstance(sock, socket.socket)
     sock.close()
     guard.close()
-
-
-def test_unknown_errors_have_a_name_too() -> None:
-    assert send_error(OSError("no number")) is SendError.OTHER
-    assert send_error(TimeoutError(110, "timed out")) is SendError.TIMED_OUT
