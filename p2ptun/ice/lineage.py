@@ -134,19 +134,6 @@ class Lineage:
             self._meet(remote)
         return credentials
 
-    def _age(self) -> None:
-        """Keep the newest generation beside its successor, and the one that carries data, however old it is.
-
-        Restarts may follow upon each other faster than any of them finds a path.
-        """
-        carrying = None if self._carried is None else self.of(self._carried)
-        for old in self._older:
-            if old is not carrying:
-                old.retire()
-        kept = [old for old in self._older if old is carrying] or self._older
-        self._older = [self.newest, *kept][:MAX_OLDER]
-        self._retires_at = None
-
     def prepare(self, remote: Credentials) -> None:
         """Know the peer's next credentials; begin to check if they are what the newest generation waits for.
 
@@ -156,12 +143,6 @@ class Lineage:
             self.next_remote = remote
         elif remote.generation == self.newest.local.generation and self.newest.remote is None and self._older:
             self._meet(remote)
-
-    def _meet(self, remote: Credentials) -> None:
-        """Let the newest generation check with these credentials, the addresses of the one before."""
-        self.newest.set_remote_credentials(remote)
-        for candidate in self._older[0].remote_candidates:
-            self.newest.add_remote_candidate(_restamped(candidate, remote))
 
     def is_stale(self, credentials: Credentials) -> bool:
         """Tell whether a generation has these credentials of the peer already: they are no news."""
@@ -240,6 +221,25 @@ class Lineage:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         return earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
+
+    def _age(self) -> None:
+        """Keep the newest generation beside its successor, and the one that carries data, however old it is.
+
+        Restarts may follow upon each other faster than any of them finds a path.
+        """
+        carrying = None if self._carried is None else self.of(self._carried)
+        for old in self._older:
+            if old is not carrying:
+                old.retire()
+        kept = [old for old in self._older if old is carrying] or self._older
+        self._older = [self.newest, *kept][:MAX_OLDER]
+        self._retires_at = None
+
+    def _meet(self, remote: Credentials) -> None:
+        """Let the newest generation check with these credentials, the addresses of the one before."""
+        self.newest.set_remote_credentials(remote)
+        for candidate in self._older[0].remote_candidates:
+            self.newest.add_remote_candidate(_restamped(candidate, remote))
 
 
 def _restamped(candidate: Candidate, credentials: Credentials) -> Candidate:
