@@ -82,11 +82,13 @@ class MulticastSocket:
     def receive(self) -> tuple[bytes, Endpoint] | None:
         """Take the next message that came over the link, and who sent it; None when there is none.
 
+        Of those that came from elsewhere it drops so many at most: a flood of them keeps nobody from work.
+
         Raises:
             trio.ClosedResourceError: If the socket is closed.
         """
         self._check_open()
-        while True:
+        for _ in range(MESSAGES_PER_WAKE):
             try:
                 data, ancillary, _, sockaddr = self._socket.recvmsg(MAX_MESSAGE_SIZE + 1, _ANCILLARY_SIZE)
             except BlockingIOError:
@@ -95,9 +97,16 @@ class MulticastSocket:
             if self._came_over_link(source, ancillary):
                 return data, source
             self.drops["from another link"] += 1
+        return None
 
     def send(self, payload: bytes, destination: Endpoint) -> None:
-        """Send a message; one that is lost is asked for again, or sent again."""
+        """Send a message; one that is lost is asked for again, or sent again.
+
+        Nothing goes to a host beyond the link: who forges its address shall not have it answered.
+        """
+        if not (destination.address.is_multicast or self.link.has(destination.address)):
+            self.drops["to another link"] += 1
+            return
         try:
             self._socket.sendto(payload, sockaddr_of(destination))
         except OSError as error:

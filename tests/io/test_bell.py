@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 from ipaddress import ip_address
 
 import pytest
 
+from p2ptun.io import bell as bells
 from p2ptun.io.address import LocalAddress
 from p2ptun.io.bell import Bell, Ring, read_ring
 from p2ptun.io.rtnetlink import Message, MessageType
+from tests.io.namespace import in_namespace
 
 UP = 0x1 | 0x40
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -84,3 +87,14 @@ def test_an_address_knows_its_interruption(text: str) -> None:
 async def test_a_bell_that_nobody_rings_is_silent() -> None:
     with Bell() as bell:
         assert bell.take() == Ring()
+
+
+@in_namespace
+@pytest.mark.root
+def test_a_storm_lets_others_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bells, "READS_AT_ONCE", 2)
+    with Bell() as bell:
+        for number in range(4):
+            subprocess.run(["ip", "address", "add", f"192.0.2.{number}/32", "dev", "lo"], check=True)
+        rings = [bell.take() for _ in range(2)]
+        assert rings == [Ring(is_loud=True)] * 2, "each read a part, and the rest was still there"

@@ -11,13 +11,14 @@ import trio
 import trio.testing
 
 from p2ptun.io.address import LocalAddress
-from p2ptun.io.multicast import Multicast, MulticastLink, MulticastSocket, links_of
+from p2ptun.io.multicast import MESSAGES_PER_WAKE, Multicast, MulticastLink, MulticastSocket, links_of
 from p2ptun.io.network import Network
 from p2ptun.mdns.agent import MdnsAgent
 from p2ptun.mdns.event import MdnsEvent, NameResolved
 from p2ptun.mdns.link import GROUP_V4, MDNS_PORT
 from p2ptun.mdns.message import decode_message
 from p2ptun.mdns.name import name_of_uuid
+from p2ptun.types import Endpoint
 from tests.io.namespace import in_namespace
 
 NAME = name_of_uuid(bytes(range(16)))
@@ -118,6 +119,27 @@ def test_what_the_kernel_refuses_is_counted() -> None:
         sock.send(bytes(70000), GROUP_V4)
         assert sock.drops == {"send: EMSGSIZE": 1}
         assert sock.receive() is None
+
+
+@in_namespace
+@pytest.mark.root
+def test_nothing_goes_beyond_the_link() -> None:
+    with closing(MulticastSocket(LOOPBACK_LINK)) as sock:
+        sock.send(b"an answer", Endpoint.of("192.0.2.9", MDNS_PORT))
+        assert sock.drops == {"to another link": 1}
+
+
+@in_namespace
+@pytest.mark.root
+def test_a_flood_from_beyond_the_link_keeps_nobody_from_work() -> None:
+    elsewhere = MulticastLink("lo", 1, ip_address("127.0.0.1"), (ip_network("192.0.2.0/24"),))
+    with closing(MulticastSocket(elsewhere)) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(MESSAGES_PER_WAKE + 3):
+            stranger.sendto(b"noise", ("127.0.0.1", MDNS_PORT))
+        assert sock.receive() is None
+        assert sock.drops == {"from another link": MESSAGES_PER_WAKE}
+        assert sock.receive() is None
+        assert sock.drops == {"from another link": MESSAGES_PER_WAKE + 3}
 
 
 @in_namespace
