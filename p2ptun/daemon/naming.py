@@ -8,7 +8,7 @@ from collections.abc import Hashable
 
 import trio
 
-from p2ptun.ice.named import NamedCandidate
+from p2ptun.ice.named import NamedCandidate, place_of
 from p2ptun.io.driver import Driver
 from p2ptun.io.multicast import Multicast
 from p2ptun.io.network import Network
@@ -18,7 +18,6 @@ from p2ptun.mdns.event import MdnsEvent, NameLost
 from p2ptun.node.drop import labelled
 from p2ptun.node.event import NodeEvent, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.names import HostNames
-from p2ptun.node.signalling import place_of
 from p2ptun.types import IPAddress
 
 NOWHERE = Network((), ())

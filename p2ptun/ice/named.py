@@ -8,6 +8,7 @@ the agent never sees a name.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final, TypeAlias
@@ -57,6 +58,13 @@ class NamedCandidate:
 
 ToldCandidate: TypeAlias = Candidate | NamedCandidate
 """What the other side tells."""
+
+
+def place_of(candidate: ToldCandidate) -> Hashable:
+    """Give what makes one candidate out of all that is told of it in the course of time."""
+    if isinstance(candidate, NamedCandidate):
+        return candidate.name, candidate.port, candidate.transport
+    return candidate.endpoint
 
 
 def parse_candidate(text: str) -> ToldCandidate:

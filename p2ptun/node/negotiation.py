@@ -11,13 +11,13 @@ from p2ptun.ice.agent import Agent
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import RemoteOptions
-from p2ptun.ice.named import NamedCandidate, ToldCandidate
+from p2ptun.ice.named import NamedCandidate, ToldCandidate, place_of
 from p2ptun.ice.tcp import has_to_be_told
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import PeerEvent, RemoteCandidateFound, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.names import HostNames
 from p2ptun.node.parameters import IceParameters, best_candidates
-from p2ptun.node.signalling import News, Signalling, Timer, place_of
+from p2ptun.node.signalling import News, Signalling, Timer
 from p2ptun.signal.description import MAX_CANDIDATES as MAX_DESCRIBED
 from p2ptun.tunnel.control import Acknowledgement, IceDescription
 from p2ptun.types import Endpoint, IPAddress

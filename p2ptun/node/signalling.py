@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from p2ptun.deadlines import Deadlines
-from p2ptun.ice.named import NamedCandidate, ToldCandidate
+from p2ptun.ice.named import ToldCandidate, place_of
 from p2ptun.node.drop import DropReason
 from p2ptun.node.parameters import IceParameters, fitted, read_description, write_description
 from p2ptun.tunnel.admission import TokenBucket
@@ -162,10 +162,3 @@ class Signalling:
         if self.is_acknowledged:
             self._is_due = False
             self._deadlines.clear()
-
-
-def place_of(candidate: ToldCandidate) -> Hashable:
-    """Give what makes one candidate out of all that is told of it in the course of time."""
-    if isinstance(candidate, NamedCandidate):
-        return candidate.name, candidate.port, candidate.transport
-    return candidate.endpoint

@@ -9,7 +9,7 @@ import pytest
 from p2ptun.errors import MalformedPacket
 from p2ptun.ice.candidate import MAX_SDP_LENGTH, Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
-from p2ptun.ice.named import NamedCandidate, disguise, parse_candidate
+from p2ptun.ice.named import NamedCandidate, disguise, parse_candidate, place_of
 from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
@@ -103,3 +103,12 @@ def test_a_disguised_reflexive_candidate_hides_what_is_behind_it(kind: Candidate
         f"candidate:2 1 UDP 4 198.51.100.1 40000 typ {kind.value} raddr 0.0.0.0 rport 9 generation 0"
     )
     assert hidden.base == Endpoint.of("192.168.1.7", 5000)  # it still leaves from its socket
+
+
+def test_a_candidate_keeps_its_place_whatever_else_is_told_of_it() -> None:
+    told = parse_candidate(disguise(HOST, NAME).to_sdp())
+    assert isinstance(told, NamedCandidate)
+    assert place_of(told) == place_of(replace(told, priority=9, generation=3))
+    assert place_of(told) != place_of(replace(told, port=5001))
+    assert place_of(HOST) == place_of(replace(HOST, priority=9, type=CandidateType.PEER_REFLEXIVE))
+    assert place_of(HOST) != place_of(told)

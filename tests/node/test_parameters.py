@@ -8,10 +8,9 @@ from dataclasses import replace
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.credential import Credentials
-from p2ptun.ice.named import ToldCandidate
+from p2ptun.ice.named import ToldCandidate, place_of
 from p2ptun.ice.priority import candidate_priority
 from p2ptun.node.parameters import IceParameters, best_candidates, fitted, read_description, write_description
-from p2ptun.node.signalling import place_of
 from p2ptun.signal.candidate import encode_candidate
 from p2ptun.tunnel.control import (
     MAX_CANDIDATES,

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from p2ptun.ice.candidate_type import CandidateType
-from p2ptun.ice.named import disguise
+from p2ptun.ice.named import disguise, place_of
 from p2ptun.ice.scope import is_refused
 from p2ptun.node.event import (
     GatheringCompleted,
@@ -19,7 +19,7 @@ from p2ptun.node.event import (
     RemoteCandidateRemoved,
     RemoteNameFound,
 )
-from p2ptun.node.signalling import NEWS_BURST, NEWS_PER_SECOND, place_of
+from p2ptun.node.signalling import NEWS_BURST, NEWS_PER_SECOND
 from p2ptun.signal.candidate import encode_candidate
 from p2ptun.tunnel.control import MAX_CANDIDATES, IceCredentials, IceDescription
 from tests.node.world import SOCKET_A, SOCKET_B, World, ping

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptun.ice.credential import Credentials
+from p2ptun.ice.named import place_of
 from p2ptun.node.drop import DropReason
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.signalling import (
@@ -20,7 +21,6 @@ from p2ptun.node.signalling import (
     NEWS_PER_SECOND,
     Signalling,
     Timer,
-    place_of,
 )
 from p2ptun.tunnel.control import MAX_CANDIDATES, Acknowledgement, IceCredentials, IceDescription, encode_control
 from tests.node.test_parameters import candidate
