@@ -9,7 +9,7 @@ from p2ptun.ice.pacer import MIN_PACE
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.types import IPNetwork
 
-DEFAULT_PACE = 0.02  # design: Ta until connected
+DEFAULT_PACE = 0.02  # our choice of Ta until connected: people are waiting
 CONNECTED_PACE = 0.05  # RFC 8445 14.2: the default Ta
 CHECK_RTO = 0.5  # RFC 8445 14.3: the smallest RTO of a check whose round trip isn't known
 PAC_TIMEOUT = 39.5  # RFC 8863 4: as long as one transaction (RFC 8489 6.2.1)

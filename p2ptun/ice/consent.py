@@ -1,4 +1,4 @@
-"""Consent and liveness of the selected path (RFC 7675, and the design's sixth decision).
+"""Consent (RFC 7675) and liveness of the selected path.
 
 Two questions, kept apart:
 
@@ -21,9 +21,9 @@ from p2ptun.ice.config import CONSENT_JITTER, AgentConfig
 from p2ptun.types import RandomBytes
 
 IDLE_JITTER = (0.8, 1.0)  # of the first interval, so that peers that fell idle together don't go on together
-SUSPECT_RTTS = 2.0  # design, decision 6
-SUSPECT_MARGIN = 1.0
-SUSPECT_MINIMUM = 2.0
+SUSPECT_RTTS = 2.0  # our choices: an answer that takes so long, and a second more, is missing
+SUSPECT_MARGIN = 1.0  # seconds
+SUSPECT_MINIMUM = 2.0  # seconds
 
 DOUBT_MARGIN = 0.5
 """Seconds, besides two round trips: a peer that gets data and has none to send speaks after this long."""

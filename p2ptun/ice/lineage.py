@@ -1,7 +1,7 @@
 """The generations of one agent: the newest, which is looking for a path, and older ones that still carry or answer.
 
-A restart is made before it breaks anything (the design's third decision): the old pair carries data until the new
-generation has one; then the old generation retires and answers late checks for a while.
+A restart is made before it breaks anything: the old pair carries data until the new generation has one; then the old
+generation retires and answers late checks for a while.
 
 Each side knows in advance what the other side's next credentials will be (`next_local`, `next_remote`, exchanged while
 a tunnel works). So a restart needs no signalling: whoever begins checks with the next credentials, and the other side

@@ -1,4 +1,4 @@
-"""When to look for something better than the pair that carries data (the design's fourth decision).
+"""When to look for something better than the pair that carries data.
 
 Every search that finds nothing doubles the wait for the next one, up to two minutes; every event that may have changed
 something (a new candidate, a new path, a changed network) begins anew. A path that carries nothing isn't improved.

@@ -1,7 +1,7 @@
 """Which valid pair carries data, and which one the controlling side nominates (RFC 8445 8.1.1).
 
-The design's second decision: the first valid pair carries data at once, and nomination follows when no better pair can
-still succeed. There is no waiting time; what may still be better is asked of the check list.
+The first valid pair carries data at once, and nomination follows when no better pair can still succeed. There is no
+waiting time; what may still be better is asked of the check list.
 """
 
 from __future__ import annotations
