@@ -43,7 +43,7 @@ class AgentConfig:
             not have begun yet: people take their time. Shorter when `pac_timeout` ends before.
         restart_interval: Least time between two restarts of our own accord.
         grace: How long an old generation answers checks after a pair of the new one was nominated.
-        patience: How often a check of a better pair is sent without an answer before it no longer delays nomination.
+        max_delaying_copies: How often a check of a better pair is sent before it delays nomination no more.
         max_pairs: Bound of the check list.
         max_candidates: Bound of local, of signalled and of peer-reflexive candidates, each, and of early checks.
         max_servers: Bound of STUN servers.
@@ -66,7 +66,7 @@ class AgentConfig:
     persistence: float = 300.0
     restart_interval: float = 5.0
     grace: float = 10.0
-    patience: int = 4
+    max_delaying_copies: int = 4
     max_pairs: int = MAX_PAIRS
     max_candidates: int = 32
     max_servers: int = 16

@@ -211,9 +211,9 @@ class Connection:
     def _nominate(self, may_grow: bool, now: float) -> None:
         if self._stance.role is Role.CONTROLLED or self.newest.is_nominating:
             return
-        patience = self._config.patience
+        max_copies = self._config.max_delaying_copies
         may_grow = may_grow and self._is_patient
-        pair = pair_to_nominate(self.newest.checklist.pairs, self._stance.role, patience, may_grow)
+        pair = pair_to_nominate(self.newest.checklist.pairs, self._stance.role, max_copies, may_grow)
         pair = pair or self._pair_to_renominate()
         if pair is not None:
             self.newest.nominate(pair, self.options)

@@ -64,13 +64,15 @@ def best_pair(pairs: Iterable[CandidatePair], role: Role) -> CandidatePair | Non
     )
 
 
-def pair_to_nominate(pairs: Iterable[CandidatePair], role: Role, patience: int, may_grow: bool) -> CandidatePair | None:
+def pair_to_nominate(
+    pairs: Iterable[CandidatePair], role: Role, max_copies: int, may_grow: bool
+) -> CandidatePair | None:
     """Choose the pair to nominate now; None while a better one can still succeed, or when one is nominated.
 
     Args:
         pairs: The check list.
         role: Only a controlling side nominates.
-        patience: A better pair in progress whose check was sent so often without an answer delays nothing.
+        max_copies: A better pair in progress whose check was sent so often without an answer delays nothing.
         may_grow: Whether candidates may still come. Then only a pair of two host candidates is good enough.
     """
     pairs = list(pairs)
@@ -79,7 +81,7 @@ def pair_to_nominate(pairs: Iterable[CandidatePair], role: Role, patience: int, 
         return None
     if may_grow and not _is_host_only(best):
         return None
-    if any(other.priority > best.priority and _can_succeed(other, patience) for other in pairs):
+    if any(other.priority > best.priority and _can_succeed(other, max_copies) for other in pairs):
         return None
     return best
 
@@ -89,11 +91,11 @@ def _is_host_only(pair: CandidatePair) -> bool:
     return local.type is CandidateType.HOST and pair.remote.type is CandidateType.HOST
 
 
-def _can_succeed(pair: CandidatePair, patience: int) -> bool:
+def _can_succeed(pair: CandidatePair, max_copies: int) -> bool:
     match pair.state:
         case PairState.FROZEN | PairState.WAITING:
             return True
         case PairState.IN_PROGRESS:
-            return pair.attempts < patience
+            return pair.attempts < max_copies
         case _:
             return False
