@@ -41,9 +41,9 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import CONNECTED_PACE, AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
+from p2ptun.io.base import Socket
 from p2ptun.io.monitor import read_network
 from p2ptun.io.resolver import resolve
-from p2ptun.io.udp import UdpSocket
 from p2ptun.io.underlay import Underlay
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.stun.message import is_stun
@@ -76,7 +76,7 @@ class Line(msgspec.Struct, frozen=True, rename={"ice_options": "ice-options", "o
 class Conversation:
     """One agent with its sockets, the lines that it takes and those that it says."""
 
-    def __init__(self, agent: Agent, sockets: list[UdpSocket]) -> None:
+    def __init__(self, agent: Agent, sockets: list[Socket]) -> None:
         self._agent = agent
         self._sockets = {socket.local: socket for socket in sockets}
         self._began_at: float | None = None
@@ -91,7 +91,7 @@ class Conversation:
         with single_error(), self._life, trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 for socket in self._sockets.values():
-                    self._agent.add_local_address(socket.local, trio.current_time())
+                    self._agent.add_local_address(socket.local, trio.current_time(), socket.tcp_type)
                     nursery.start_soon(self._read_socket, socket)
                 self._describe()
                 nursery.start_soon(self._keep_time)
@@ -101,7 +101,7 @@ class Conversation:
                 await anext(signals)
                 self._life.cancel()
 
-    async def _read_socket(self, socket: UdpSocket) -> None:
+    async def _read_socket(self, socket: Socket) -> None:
         """Take datagrams. A STUN header tells ICE's own from data: two zero bits, a magic cookie, the right length.
 
         Data may come from anywhere to any socket (RFC 8445 12.2). Nothing here seals it: that is an application's part.
@@ -117,6 +117,8 @@ class Conversation:
                     self._agent.receive_datagram(data, source, socket.local, trio.current_time())
                 else:
                     say(received=data.decode(errors="replace"))
+            while (failure := socket.next_failure()) is not None:  # of a TCP connection
+                self._agent.record_send_error(socket.local, *failure, trio.current_time())
             self._flush()
 
     async def _keep_time(self) -> None:
