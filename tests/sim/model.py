@@ -4,7 +4,8 @@ The model knows when a path exists *without new signalling*: until issue 4 bring
 other's new addresses through the tunnel only. So there is one
 
 * where one side is an anchor: its address, as the other side was told it, still is its own and lets strangers in; or
-* where neither side's addresses have changed since the two last talked, and theory lets their networks meet.
+* where neither side's addresses have changed since the two last talked, theory lets their networks meet, and one of
+  them maps independently. (The mapped address of any other was made for a STUN server, which nobody asks any more.)
 
 An address has changed when its machine moved, when a NAT that chooses ports by itself was rebooted or was left without
 a packet for as long as its bindings live (a machine asleep, or its link down). It is told when packets have flowed both
@@ -139,7 +140,9 @@ class Model:
         is_left_same, is_right_same = left.epoch == epochs[0], right.epoch == epochs[1]
         if (is_left_same and left.lets_strangers_in) or (is_right_same and right.lets_strangers_in):
             return True
-        return is_left_same and is_right_same and expected_way(left.site, right.site) is not None
+        has_lasting_address = Behaviour.ENDPOINT_INDEPENDENT in (left.site.seen_mapping, right.site.seen_mapping)
+        can_meet = has_lasting_address and expected_way(left.site, right.site) is not None
+        return is_left_same and is_right_same and can_meet
 
     def note(self, event: str) -> None:
         """Remember what happened, for whoever reads a failure."""
