@@ -204,7 +204,7 @@ class Connection:
             self._deadlines.cancel(Timer.PERSIST)
             self._retry_pause = self._config.retry_interval[0]
             self._deadlines.cancel(Timer.RETRY)
-        self.lineage.settle(self.path.pair, now)
+        self.lineage.set_carrier(self.path.pair, now)
         if self.path.keep_ready(self.lineage.valid_pairs, now):
             self.events.append(StandbyChanged(self.path.standby))
 
@@ -323,7 +323,7 @@ class Connection:
         self._retry_pause = self._config.retry_interval[0]
         self._deadlines.cancel(Timer.RETRY)
         self.newest.hasten()
-        self.path.ask(now)
+        self.path.doubt(now)
         self.be_patient(now)
 
     def _enter(self, state: AgentState, reason: FailureReason | None = None) -> None:

@@ -143,7 +143,7 @@ class Consent:
         if not self.may_send(now):
             self.suspect(now)
 
-    def ask(self, now: float) -> None:
+    def doubt(self, now: float) -> None:
         """Check at once, and doubt a path that doesn't answer: something may have happened to it."""
         if self._liveness is not Liveness.EXPIRED:
             self._begin_doubt(now)

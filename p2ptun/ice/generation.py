@@ -234,17 +234,17 @@ class Generation:
             self._receive_success(check, seen)
         return None
 
-    def handle_timeout(self, carried: CandidatePair | None, now: float) -> None:
+    def handle_timeout(self, carrier: CandidatePair | None, now: float) -> None:
         """Repeat checks and give up on those that stayed unanswered.
 
-        `carried` is the pair that carries data, of whichever generation: `Consent` watches over it.
+        `carrier` is the pair that carries data, of whichever generation: `Consent` watches over it.
         """
         for check in self._exchange.handle_timeout(now):
             pair = check.pair
             is_given_up = pair.state is PairState.IN_PROGRESS and not self._exchange.is_checking(pair)
             if is_given_up or (pair is self._nominations.pending and check.purpose is Purpose.NOMINATE):
                 self.fail(pair, PairProblem.NO_ANSWER)
-            elif check.purpose is Purpose.CONSENT and pair is not carried:
+            elif check.purpose is Purpose.CONSENT and pair is not carrier:
                 self._doubt_reserve(pair, check.transaction.started_at)
 
     def pace(self, now: float) -> None:

@@ -60,7 +60,7 @@ class Lineage:
         self._pacer = pacer
         self._older: list[Generation] = []
         self._refused = config.refused_networks
-        self._carried: CandidatePair | None = None
+        self._carrier: CandidatePair | None = None
         self._retires_at: float | None = None
         self._announced: deque[float] = deque(maxlen=MAX_ANNOUNCED)
 
@@ -87,8 +87,8 @@ class Lineage:
     @property
     def is_settled(self) -> bool:
         """Whether a nominated pair of the newest generation carries data."""
-        carried = self._carried
-        return carried is not None and carried.is_nominated and self.of(carried) is self.newest
+        carrier = self._carrier
+        return carrier is not None and carrier.is_nominated and self.of(carrier) is self.newest
 
     @property
     def local_ufrags(self) -> tuple[str, ...]:
@@ -186,9 +186,9 @@ class Lineage:
                 reason = generation.receive_response(response, source, base, now)
         return reason
 
-    def settle(self, selected: CandidatePair | None, now: float) -> None:
+    def set_carrier(self, pair: CandidatePair | None, now: float) -> None:
         """Know which pair carries data; let the old generations retire when it is a nominated one of the newest."""
-        self._carried = selected
+        self._carrier = pair
         if self._older and self.is_settled and self._retires_at is None:
             self._retires_at = now + self._config.grace
             for generation in self._older:
@@ -197,7 +197,7 @@ class Lineage:
     def handle_timeout(self, now: float) -> None:
         """Do what is due in each generation, and forget those whose time is over."""
         for generation in self.generations:
-            generation.handle_timeout(self._carried, now)
+            generation.handle_timeout(self._carrier, now)
         if self._retires_at is not None and self._retires_at <= now:
             self._retires_at = None
             self._older.clear()
@@ -227,7 +227,7 @@ class Lineage:
 
         Restarts may follow upon each other faster than any of them finds a path.
         """
-        carrying = None if self._carried is None else self.of(self._carried)
+        carrying = None if self._carrier is None else self.of(self._carrier)
         for old in self._older:
             if old is not carrying:
                 old.retire()

@@ -108,10 +108,10 @@ class Path:
         if self._consent is not None:
             self._consent.request(now)
 
-    def ask(self, now: float) -> None:
+    def doubt(self, now: float) -> None:
         """Check the path now: something may have happened to it."""
         if self._consent is not None:
-            self._consent.ask(now)
+            self._consent.doubt(now)
 
     def suspect(self, now: float) -> None:
         """Treat the path as suspect at once."""

@@ -114,7 +114,7 @@ def test_expired_consent_is_not_revived() -> None:
     clock.consent.record_answer(RTT, clock.now)
     clock.consent.request(clock.now)
     clock.consent.suspect(clock.now)
-    clock.consent.ask(clock.now)
+    clock.consent.doubt(clock.now)
     assert clock.liveness() is Liveness.EXPIRED
     assert not clock.consent.take_check(clock.now)
     assert clock.consent.next_timeout() is None
@@ -259,7 +259,7 @@ def test_anything_at_any_time_leaves_the_next_timeout_in_the_future() -> None:
             consent.record_authenticated,
             consent.request,
             consent.suspect,
-            consent.ask,
+            consent.doubt,
             consent.take_check,
         ]
         for _ in range(200):
@@ -295,8 +295,8 @@ def test_a_path_that_does_not_answer_in_doubt_is_doubted_until_it_does() -> None
 
 def test_a_path_can_be_asked_at_any_time() -> None:
     clock = Clock()
-    clock.consent.ask(START)
+    clock.consent.doubt(START)
     clock.run(0)
     assert clock.sent == [START]
-    clock.consent.ask(START)
+    clock.consent.doubt(START)
     assert clock.consent.doubted_at == START

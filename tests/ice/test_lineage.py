@@ -64,7 +64,7 @@ def test_old_path_stays_until_the_new_one_is_nominated_or_the_old_one_is_in_doub
     bench = Bench()
     bench.meet("192.0.2.1:2", "192.0.2.2:2")
     old = bench.validate(nominated=True)
-    bench.lineage.settle(old, START)
+    bench.lineage.set_carrier(old, START)
     bench.lineage.prepare(THEIRS[1])
     bench.lineage.begin()
     assert bench.lineage.best(old, is_healthy=True) is old
@@ -84,15 +84,15 @@ def test_old_path_stays_until_the_new_one_is_nominated_or_the_old_one_is_in_doub
 def test_old_generation_retires_when_the_new_path_is_nominated_and_is_gone_ten_seconds_later() -> None:
     bench = Bench()
     bench.meet("192.0.2.1:2")
-    bench.lineage.settle(bench.validate(nominated=True), START)
+    bench.lineage.set_carrier(bench.validate(nominated=True), START)
     bench.lineage.prepare(THEIRS[1])
     bench.lineage.begin()
     new = bench.validate()
-    bench.lineage.settle(new, START + 1)
+    bench.lineage.set_carrier(new, START + 1)
     assert len(bench.lineage.active) == 2
     new.valid = ValidPair(new.local, is_nominated=True)
-    bench.lineage.settle(new, START + 2)
-    bench.lineage.settle(new, START + 3)
+    bench.lineage.set_carrier(new, START + 2)
+    bench.lineage.set_carrier(new, START + 3)
     assert bench.lineage.active == [bench.lineage.newest]
     assert len(bench.lineage.generations) == 2
     assert bench.lineage.next_timeout() == START + 12

@@ -34,7 +34,7 @@ def test_nothing_happens_without_a_pair() -> None:
     assert not path.may_send(START)
     assert path.take_checks([], START) == []
     path.judge([])
-    path.ask(START)
+    path.doubt(START)
     assert not path.keep_ready([], START)
     assert not path.is_healthy
     assert path.select(None, START) is None
@@ -106,7 +106,7 @@ def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_an
 def test_pair_in_doubt_stays_as_long_as_no_other_answers() -> None:
     path, some, other = make(), valid(1), valid(2)
     path.select(some, START)
-    path.ask(START + 1)
+    path.doubt(START + 1)
     path.handle_timeout(START + 2)
     path.judge([some, other])
     assert not some.is_silent
