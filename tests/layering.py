@@ -1,4 +1,4 @@
-"""The picture of architecture.md as a table, and the walk that holds every import to it.
+"""Which package may import which, as a table, and the walk that holds every import to it.
 
 A package may import the ones named in its row and itself, nothing else of `p2ptun`. What comes from outside is asked
 about twice: the core has a list of what it must not touch, and some libraries have one home.

@@ -336,7 +336,7 @@ def test_patient_agent_keeps_knocking_until_the_other_description_was_carried_ov
     assert network.run(1.0, lambda: left.agent.selected is not None and right.agent.selected is not None)
 
 
-def test_decision_9_bindings_live_while_people_carry_descriptions_and_changes_are_told() -> None:
+def test_bindings_live_while_people_carry_descriptions_and_changes_are_told() -> None:
     network = Network()
     nat = network.add_nat(Nat("198.51.100.1", "10.0.0.1/32"))
     server = network.add_stun_server("203.0.113.1:3478")

@@ -177,7 +177,7 @@ def test_gathering_is_not_complete_while_servers_may_come() -> None:
     assert gathering.is_complete
 
 
-def test_decision_9_bindings_are_renewed_every_15_to_25_seconds_from_their_socket() -> None:
+def test_bindings_are_renewed_every_15_to_25_seconds_from_their_socket() -> None:
     gathering = make()
     gathering.add_base(BASE, START)
     gathering.add_server(SERVER, START)

@@ -1,4 +1,4 @@
-"""Pitfalls of connectivity checks. The numbers are those of the list that the design keeps of them."""
+"""Pitfalls of connectivity checks. They are numbered through the tests of all packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pitfalls of STUN messages as an agent meets them. The numbers are those of the list that the design keeps of them."""
+"""Pitfalls of STUN messages as an agent meets them. They are numbered through the tests of all packages."""
 
 from __future__ import annotations
 

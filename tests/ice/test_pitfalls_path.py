@@ -1,4 +1,4 @@
-"""Pitfalls of a path in use. The numbers are those of the list that the design keeps of them."""
+"""Pitfalls of a path in use. They are numbered through the tests of all packages."""
 
 from __future__ import annotations
 

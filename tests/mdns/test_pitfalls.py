@@ -1,4 +1,4 @@
-"""Pitfall 25 of the list that the design keeps: only our own names, several at once, per link, and a quiet end."""
+"""Pitfall 25, as numbered through all tests: only our own names, several at once, per link, and a quiet end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pitfall 5 of the list that the design keeps: datagrams of a batch are told apart one by one."""
+"""Pitfall 5 (they are numbered through the tests of all packages): datagrams of a batch are told apart one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pitfalls 19 and 20 of the list that the design keeps, as far as credentials and streams go."""
+"""Pitfalls 19 and 20, as far as credentials and streams go; they are numbered through the tests of all packages."""
 
 from __future__ import annotations
 
