@@ -63,6 +63,7 @@ class Underlay:
         self._port = port
         self._guard = RouteGuard()
         self._sockets: dict[Place, list[Socket]] = {}
+        self._last_ports: dict[IPAddress, int] = {}
 
     @property
     def sockets(self) -> list[Socket]:
@@ -91,12 +92,14 @@ class Underlay:
         """Open sockets for new addresses and close those whose address is gone; tell `user` about both.
 
         A new socket gets the port of the one that it takes over from, so that a NAT which preserves ports shows the
-        same one. An address that is on its way out keeps its socket: what it carries goes on.
+        same one; an address that comes back gets its own again. An address that is on its way out keeps its socket:
+        what it carries goes on.
         """
         self.learn(network)
         gone = self._outdated(network)
         wanted = [local for local in network.candidates if _place(local) not in self._sockets]
         moving = {local.address for local in wanted}
+        self._remember_ports(gone)
         for place in gone:
             if place[0] in moving:  # to another interface: two sockets can't have one address and port
                 _close(self._sockets[place])
@@ -150,10 +153,26 @@ class Underlay:
         return []
 
     def _port_for(self, local: LocalAddress, gone: Iterable[Place]) -> int:
-        """Choose the port of a socket that goes, best one of the same interface, else of one that stays."""
+        """Choose the port that the address had, that of a socket that goes, best one of the same interface, or stays.
+
+        Where there is none, the last one that was in use: between two networks there may be a moment without any.
+        """
+        if local.address in self._last_ports:
+            return self._last_ports[local.address]
         alike = [place for place in (*gone, *self._sockets) if place[0].version == local.address.version]
         alike.sort(key=lambda place: place[1] != local.index)
-        return self._sockets[alike[0]][0].local.port if alike else self._port
+        if alike:
+            return self._sockets[alike[0]][0].local.port
+        known = [port for address, port in self._last_ports.items() if address.version == local.address.version]
+        return known[-1] if known else self._port
+
+    def _remember_ports(self, gone: Iterable[Place]) -> None:
+        """Note the ports of sockets that go, the latest last: after a break, NATs on both sides still know them."""
+        for place in gone:
+            self._last_ports.pop(place[0], None)
+            self._last_ports[place[0]] = self._sockets[place][0].local.port
+        for address in list(self._last_ports)[:-MAX_CANDIDATE_ADDRESSES]:
+            del self._last_ports[address]
 
     async def _bind(self, local: LocalAddress, port: int) -> list[Socket]:
         interface = None if local.kind in ADDRESS_HOLDERS else local.interface

@@ -137,6 +137,30 @@ async def test_a_new_address_beside_others_gets_their_port_where_it_is_free() ->
         assert [socket.local.port == port for socket in udp(underlay)] == [True, True, False]
 
 
+async def test_after_a_break_an_address_gets_the_port_that_it_had() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1"), local("127.0.0.2"), local("::1")))
+        user, [first, second, third] = User(underlay), [socket.local.port for socket in udp(underlay)]
+        await underlay.follow(network(), user)
+        await underlay.follow(network(local("127.0.0.3")), user)
+        assert udp(underlay)[0].local.port == second, "the last one of its version"
+        await underlay.follow(network(local("127.0.0.1", index=7), local("::1")), user)
+        assert [socket.local.port for socket in udp(underlay)] == [first, third]
+
+
+async def test_few_ports_are_remembered() -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        user, port = User(underlay), udp(underlay)[0].local.port
+        await underlay.follow(network(), user)
+        with await UdpSocket.bind(Endpoint.of("127.0.1.1", port)):  # so that another port comes into use
+            for number in range(1, MAX_CANDIDATE_ADDRESSES + 1):
+                await underlay.follow(network(local(f"127.0.1.{number}")), user)
+        await underlay.follow(network(), user)
+        await underlay.follow(network(local("127.0.0.1")), user)
+        assert udp(underlay)[0].local.port != port
+
+
 async def test_an_address_that_moves_to_another_interface_gets_a_new_socket_with_the_same_port() -> None:
     with Underlay() as underlay:
         await underlay.open(network(local("127.0.0.1"), local("127.0.0.2")))
