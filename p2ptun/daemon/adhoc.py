@@ -24,7 +24,7 @@ from p2ptun.daemon.event import (
     ProgressEvent,
 )
 from p2ptun.daemon.group import single_error
-from p2ptun.daemon.introduction import NO_REFLEXIVE, Introduction, endpoints
+from p2ptun.daemon.introduction import NO_REFLEXIVE, Introduction, seen_from_outside
 from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
@@ -35,7 +35,6 @@ from p2ptun.daemon.roaming import Roaming
 from p2ptun.daemon.status import InterfaceStatus, Status
 from p2ptun.errors import AuthenticationFailed, RendezvousError
 from p2ptun.ice.agent import Agent
-from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
@@ -51,7 +50,8 @@ from p2ptun.node.event import FailureReason, NodeEvent
 from p2ptun.node.link import Identity
 from p2ptun.node.names import HostNames
 from p2ptun.node.node import Node
-from p2ptun.node.peer import Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import Rendezvous
 from p2ptun.signal.description import Description, Kind, terms
@@ -76,7 +76,10 @@ LOSS_REMINDER_AFTER = 10.0  # seconds: most losses of a path are over by then
 NO_CONNECTION = "no-connection"
 
 REMEDIES = {
-    FailureReason.NO_PATH: "Give both sides a STUN server with --stun, and check that UDP isn't blocked.",
+    FailureReason.NO_PATH: (
+        "Give both sides a STUN server with --stun, and check that UDP isn't blocked. "
+        "Two NATs that give every destination another port can't be joined directly."
+    ),
     FailureReason.CONSENT_EXPIRED: "Check the network on both sides, then start again with p2ptun share.",
     FailureReason.HANDSHAKE_FAILED: (
         "Use the same --psk-file on both sides, or none, and an --aead that both can run. "
@@ -217,6 +220,8 @@ class AdhocTunnel:
             await self._await_connection()
         while not patience.cancelled_caught and not self._narrator.ended.is_set():
             await _first(self._narrator.lost, self._narrator.ended)
+            if self._narrator.ended.is_set():
+                break
             with self._patience() as patience:
                 await self._await_connection()
             self._notices.withdraw(NO_CONNECTION)
@@ -278,7 +283,7 @@ class AdhocTunnel:
         now = trio.current_time()
         if self._side is Side.SHARE:
             self._narrator.began_at = now
-        remote = Remote(theirs.credentials, theirs.candidates)
+        remote = IceParameters(theirs.credentials, theirs.candidates)
         try:
             self._node.connect(PEER, identity, self._keys, self._mtu, remote, now)
         except AuthenticationFailed as error:
@@ -316,7 +321,8 @@ class AdhocTunnel:
         if self._narrator.began_at is None:
             self._notices.tell(
                 "Nothing has come from the other side for a minute.",
-                "Is p2ptun share still running there, and was the answer pasted into it?",
+                "Is p2ptun share still running there, and was the answer pasted into it? "
+                "If so, it tells there whether a path was found.",
             )
 
     def _check_forwarding(self) -> None:
@@ -338,7 +344,7 @@ class AdhocTunnel:
     def _status(self, name: str, driver: Driver, started_at: float) -> Status:
         now = trio.current_time()
         uptime = round(now - started_at, 3)
-        if endpoints(self._peer, CandidateType.SERVER_REFLEXIVE):
+        if seen_from_outside(self._peer):
             self._notices.withdraw(NO_REFLEXIVE)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
         return report(self._node, interface, self._notices, driver.drops + self._naming.drops, now)

@@ -106,7 +106,7 @@ class GatheringEvent(Event, frozen=True, tag="gathering"):
 
 
 class GatheredEvent(Event, frozen=True, tag="gathered"):
-    """Gathering is over, or has gone on long enough: so many host candidates, and these addresses seen from outside.
+    """Gathering is over, or has gone on long enough: so many addresses, and those seen from outside.
 
     `servers` is how many STUN servers were named to look from there.
     """

@@ -21,7 +21,7 @@ from p2ptun.signal.address import bid
 from p2ptun.signal.blob import check_answer, check_offer, read_description
 from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description
 from p2ptun.stun.uri import StunUri
-from p2ptun.types import IPNetwork
+from p2ptun.types import IPNetwork, Transport
 
 GATHERING_PATIENCE = 1.0
 """A description goes out when every server has answered, or after so long. Later candidates travel in the tunnel."""
@@ -118,8 +118,8 @@ class Introduction:
             self._notices.emit(GatheringEvent(len(self._options.stun)))
         with trio.move_on_after(GATHERING_PATIENCE):
             await self._narrator.gathered.wait()
-        hosts = endpoints(self._peer, CandidateType.HOST)
-        reflexive = endpoints(self._peer, CandidateType.SERVER_REFLEXIVE)
+        hosts = {each.base.address for each in self._peer.agent.local_candidates}
+        reflexive = seen_from_outside(self._peer)
         self._notices.emit(GatheredEvent(len(hosts), reflexive, len(self._options.stun)))
         if self._options.stun and not reflexive:
             self._notices.warn(
@@ -169,6 +169,12 @@ class Introduction:
                 self._notices.tell(str(error), error.remedy)
 
 
-def endpoints(peer: Peer, kind: CandidateType) -> list[str]:
-    """Return the transport addresses of our candidates of one kind, as text."""
-    return [str(each.endpoint) for each in peer.agent.local_candidates if each.type is kind]
+def seen_from_outside(peer: Peer) -> list[str]:
+    """Return as text where servers see our sockets of UDP: at another address, or at their own when that is public."""
+    agent = peer.agent
+    return [
+        str(each.endpoint)
+        for each in agent.local_candidates
+        if each.transport is Transport.UDP
+        and (each.type is CandidateType.SERVER_REFLEXIVE or each.endpoint.address in agent.public_addresses)
+    ]

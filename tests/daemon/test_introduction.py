@@ -9,13 +9,14 @@ import trio
 import trio.testing
 
 from p2ptun.daemon.event import ErrorEvent, Event
-from p2ptun.daemon.introduction import Introduction
+from p2ptun.daemon.introduction import Introduction, seen_from_outside
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
 from p2ptun.rendezvous.paste import PasteRendezvous
+from p2ptun.stun.binding import answer_binding
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import parse_uri
 from tests.io.machine import LOOPBACK, Machine
@@ -51,4 +52,24 @@ async def test_a_server_that_is_not_found_is_looked_up_again_in_the_next_network
             narrator.move()
             await trio.testing.wait_all_tasks_blocked()
             assert len(hosts.asked) == asked, "it is known by now"
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_public_address_is_seen_as_it_is() -> None:
+    """A server that sees the very address of the socket has answered, too, though it adds no candidate."""
+    machine = Machine(Role.CONTROLLING)
+    with await UdpSocket.bind(LOOPBACK) as server, await UdpSocket.bind(LOOPBACK) as own:
+        async with trio.open_nursery() as nursery:
+            machine.driver.start(nursery, [own])
+            machine.node.add_stun_server(server.local, trio.current_time())
+            machine.driver.flush()
+            (question,), (source,) = await receive(server, 1)
+            assert seen_from_outside(machine.peer) == []
+            answer = answer_binding(question, source)
+            assert answer is not None
+            server.send(answer, source)
+            with trio.fail_after(5):
+                while not seen_from_outside(machine.peer):
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+            assert seen_from_outside(machine.peer) == [str(own.local)]
             nursery.cancel_scope.cancel()
