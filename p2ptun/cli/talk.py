@@ -157,9 +157,10 @@ class Story:
                 self._tell("suspect", "nothing comes back from the other side; checking the path", style="yellow")
             case "failed" if event.reason == FailureReason.PEER_CLOSED.value:
                 self._tell("goodbye", event.reason)
-            case "connecting" if event.reason:
+            case "connecting" if before:
                 self._state = "lost"
-                self._tell("lost", f"{event.reason}; trying on", style="yellow")
+                if event.reason:
+                    self._tell("lost", f"{event.reason}; trying on", style="yellow")
             case "connected" if before in ("suspect", "lost"):
                 self._tell("recovered", "the path works again", style="bold green")
 

@@ -120,6 +120,12 @@ def test_a_loss_is_told_with_its_reason_and_so_is_its_end(told: Told) -> None:
     assert told.tell(PeerEvent("peer", "connected", None)) == ""
 
 
+@pytest.mark.parametrize("before", ["connected", "suspect", "connecting"])
+def test_the_end_of_a_loss_is_told_when_the_network_was_the_reason(told: Told, before: str) -> None:
+    told.tell(PeerEvent("peer", before, None), PeerEvent("peer", "connecting", None))
+    assert told.tell(PeerEvent("peer", "connected", None)).startswith("recovered ")
+
+
 WIFI, WIRE = AddressPlace("wlan0", "192.168.7.3"), AddressPlace("eth0", "192.168.1.10")
 
 
