@@ -14,7 +14,8 @@ from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.link import BATCH_SIZE, Identity, Link, Workspace
-from p2ptun.node.peer import Flight, Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Flight, Peer
 from p2ptun.node.roster import Roster
 from p2ptun.node.routes import Routes
 from p2ptun.node.transactions import TransactionTable
@@ -101,7 +102,7 @@ class Node:
         self.routes.table.remove_peer(name)
 
     def connect(
-        self, name: str, identity: Identity, static: KeyPair, mtu: int, description: Remote, now: float
+        self, name: str, identity: Identity, static: KeyPair, mtu: int, description: IceParameters, now: float
     ) -> None:
         """Begin to connect a peer whose description has come.
 

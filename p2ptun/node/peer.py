@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.deadlines import earliest
@@ -41,9 +40,6 @@ from p2ptun.tunnel import event as tunnel
 from p2ptun.tunnel.control import CloseReason
 from p2ptun.tunnel.session import Session
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
-
-Remote: TypeAlias = IceParameters
-"""What ICE has to know of the other side before there is a tunnel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from p2ptun.mdns.agent import MdnsAgent
 from p2ptun.mdns.event import LossReason, MdnsEvent, NameLost, NameResolved
 from p2ptun.node.event import NodeEvent, RemoteCandidateRemoved, RemoteNameFound
 from p2ptun.node.names import HostNames
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from p2ptun.types import IPAddress, Transport
 from tests.io.machine import Machine
 from tests.io.namespace import in_namespace, shell
@@ -65,7 +65,7 @@ class Side:
         credentials = Credentials.generate(Random(7).randbytes)
         other = Machine(Role.CONTROLLED)
         machine.meet(other, "10.9.0.2/32")
-        machine.peer.connect(machine.peer.link, Remote(credentials, candidates), trio.current_time())  # type: ignore[arg-type]
+        machine.peer.connect(machine.peer.link, IceParameters(credentials, candidates), trio.current_time())  # type: ignore[arg-type]
         machine.driver.flush()
         for event in machine.events:
             self.naming.handle(event)

@@ -22,7 +22,8 @@ from p2ptun.io.udp import UdpSocket
 from p2ptun.node.event import NodeEvent, PeerStateChanged
 from p2ptun.node.link import Identity
 from p2ptun.node.node import Node
-from p2ptun.node.peer import Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.types import Endpoint, Transmit
 
@@ -126,7 +127,7 @@ class Machine:
 
     def meet(self, other: Machine, allowed: str) -> None:
         """Take the other machine's description."""
-        remote = Remote(other.peer.agent.local_credentials, other.peer.describe())
+        remote = IceParameters(other.peer.agent.local_credentials, other.peer.describe())
         identity = Identity(other.keys.public, (ip_network(allowed),))
         self.node.connect("peer", identity, self.keys, 1400, remote, trio.current_time())
         self.driver.flush()

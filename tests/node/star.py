@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2ptun.ice.role import Role
 from p2ptun.node.event import PeerState
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from tests.sim.network import Network
 from tests.sim.node import NodeHost
 
@@ -37,8 +37,8 @@ class Star:
         number = len(self.spokes)
         spoke = NodeHost(self.network, f"spoke{number}", outer(number))
         ours, theirs = self.hub.add_peer(spoke.name), spoke.add_peer("hub", Role.CONTROLLED)
-        offer = Remote(ours.agent.local_credentials, ours.describe())
-        answer = Remote(theirs.agent.local_credentials, theirs.describe())
+        offer = IceParameters(ours.agent.local_credentials, ours.describe())
+        answer = IceParameters(theirs.agent.local_credentials, theirs.describe())
         self.hub.learn(spoke.name, spoke, answer, [f"{inner(number)}/32"])
         spoke.learn("hub", self.hub, offer, [f"{HUB}/32"])
         self.spokes.append(spoke)

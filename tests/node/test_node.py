@@ -13,7 +13,7 @@ from p2ptun.ice.role import Role
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import PeerState
 from p2ptun.node.node import Node
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from p2ptun.stun.attribute import USERNAME
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
 from p2ptun.types import Transmit
@@ -40,8 +40,8 @@ def introduce(hub: NodeHost, name: str, spoke: NodeHost, address: str) -> None:
     """Let a hub and a spoke know each other."""
     ours = hub.peer(name)
     theirs = spoke.add_peer("hub", Role.CONTROLLED)
-    offer = Remote(ours.agent.local_credentials, ours.describe())
-    answer = Remote(theirs.agent.local_credentials, theirs.describe())
+    offer = IceParameters(ours.agent.local_credentials, ours.describe())
+    answer = IceParameters(theirs.agent.local_credentials, theirs.describe())
     hub.learn(name, spoke, answer, [f"{address}/32"])
     spoke.learn("hub", hub, offer, ["10.0.0.0/24"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.tcp import active_base
 from p2ptun.node.event import LocalCandidateFound
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from p2ptun.types import Endpoint, SendError, Transport
 from tests.node.world import World, ping, pong
 from tests.sim.network import at
@@ -27,8 +27,8 @@ def make(tcp_type: TcpType = TcpType.PASSIVE, is_blocked: bool = True) -> World:
         add_base(world, host, base, tcp_type)
         if tcp_type is TcpType.PASSIVE:
             add_base(world, host, active_base(base.address))
-    world.offer = Remote(world.to_bob.agent.local_credentials, world.to_bob.describe())
-    world.answer = Remote(world.to_alice.agent.local_credentials, world.to_alice.describe())
+    world.offer = IceParameters(world.to_bob.agent.local_credentials, world.to_bob.describe())
+    world.answer = IceParameters(world.to_alice.agent.local_credentials, world.to_alice.describe())
     if is_blocked:
         world.network.is_cut = lambda packet: packet.source.transport is Transport.UDP
     return world

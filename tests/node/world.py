@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
 from p2ptun.node.event import PathSelected, PeerState
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from p2ptun.tunnel.psk import NO_PSK
 from tests.sim.network import Network
 from tests.sim.node import NodeHost, ip_packet
@@ -47,8 +47,8 @@ class World:
         self._rekey_interval = rekey_interval
         self.to_bob = self.alice.add_peer("bob", roles[0])
         self.to_alice = self.bob.add_peer("alice", roles[1])
-        self.offer = Remote(self.to_bob.agent.local_credentials, self.to_bob.describe())
-        self.answer = Remote(self.to_alice.agent.local_credentials, self.to_alice.describe())
+        self.offer = IceParameters(self.to_bob.agent.local_credentials, self.to_bob.describe())
+        self.answer = IceParameters(self.to_alice.agent.local_credentials, self.to_alice.describe())
 
     def tell_alice(self) -> None:
         """Let Alice know Bob's description."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
-from p2ptun.node.peer import Remote
+from p2ptun.node.parameters import IceParameters
 from tests.ice.side import Side, connect, make_side
 
 from .host import Count
@@ -80,10 +80,10 @@ class NodeMeeting:
 
     def meet(self) -> Meeting:
         """Carry the two lines, and look what comes of it."""
-        offer = Remote(self.to_bob.agent.local_credentials, self.to_bob.describe())
+        offer = IceParameters(self.to_bob.agent.local_credentials, self.to_bob.describe())
         self.bob.learn("alice", self.alice, offer, ["10.77.0.1/32"])
         self.network.run(GATHERED)
-        answer = Remote(self.to_alice.agent.local_credentials, self.to_alice.describe())
+        answer = IceParameters(self.to_alice.agent.local_credentials, self.to_alice.describe())
         self.network.run(CARRIED)
         before, began_at = self._counted(), self.network.now
         self.alice.learn("bob", self.bob, answer, ["10.77.0.2/32"])

@@ -23,7 +23,8 @@ from itertools import combinations
 from p2ptun.ice.config import CONSENT_TIMEOUT, AgentConfig
 from p2ptun.ice.role import Role
 from p2ptun.node.demux import TUNNEL_FIRST, TUNNEL_LAST
-from p2ptun.node.peer import Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Peer
 from p2ptun.types import Endpoint, Transmit
 
 from .meeting import LATENCY, SERVERS
@@ -223,7 +224,7 @@ class Model:
         to_right = left.host.add_peer(right.host.name, Role.CONTROLLING)
         to_left = right.host.add_peer(left.host.name, Role.CONTROLLED)
         self.network.run(1.0)
-        offer, answer = (Remote(peer.agent.local_credentials, peer.describe()) for peer in (to_right, to_left))
+        offer, answer = (IceParameters(peer.agent.local_credentials, peer.describe()) for peer in (to_right, to_left))
         right.host.learn(left.host.name, left.host, offer, [f"{left.ip}/32"])
         left.host.learn(right.host.name, right.host, answer, [f"{right.ip}/32"])
         self.told[left, right] = left.epoch, right.epoch

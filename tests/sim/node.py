@@ -19,7 +19,8 @@ from p2ptun.io.monitor import LOOK_INTERVAL, QUIET
 from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, PeerStateChanged
 from p2ptun.node.link import BATCH_SIZE, Identity
 from p2ptun.node.node import Node
-from p2ptun.node.peer import Flight, Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Flight, Peer
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.psk import NO_PSK
 from p2ptun.types import Endpoint, IPNetwork, SendError, Transmit
@@ -101,7 +102,7 @@ class NodeHost:
         self,
         peer: str,
         other: NodeHost,
-        remote: Remote,
+        remote: IceParameters,
         allowed: Iterable[str],
         psk: bytes = NO_PSK,
         rekey_interval: float = 120.0,

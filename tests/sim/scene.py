@@ -7,7 +7,8 @@ from collections.abc import Callable
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
 from p2ptun.node.event import PeerState
-from p2ptun.node.peer import Peer, Remote
+from p2ptun.node.parameters import IceParameters
+from p2ptun.node.peer import Peer
 
 from .network import Network, at
 from .node import NodeHost, ip_packet
@@ -66,9 +67,9 @@ class Scene:
 
     def introduce(self) -> None:
         """Carry the offer, then the answer."""
-        offer = Remote(self.to_bob.agent.local_credentials, self.to_bob.describe())
+        offer = IceParameters(self.to_bob.agent.local_credentials, self.to_bob.describe())
         self.bob.learn("alice", self.alice, offer, [f"{A}/32"])
-        answer = Remote(self.to_alice.agent.local_credentials, self.to_alice.describe())
+        answer = IceParameters(self.to_alice.agent.local_credentials, self.to_alice.describe())
         self.alice.learn("bob", self.bob, answer, [f"{B}/32"])
 
     def connect(self, seconds: float = 30.0) -> Scene:
