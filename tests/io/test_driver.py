@@ -208,6 +208,7 @@ async def test_traffic_moves_to_a_socket_that_came_when_the_other_one_goes() -> 
             assert left.driver.sockets == {fresh.local: fresh}
             left.tun.give(*(ping(number) for number in range(1, 20)))
             await until_written(right, 20)
+            await until(lambda: right.peer.path is not None and right.peer.path.destination == fresh.local)
             right.tun.give(pong(1))
             await until_written(left, 1)
             assert left.peer.path is not None
