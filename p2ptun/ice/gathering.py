@@ -44,7 +44,10 @@ class BindingState(Enum):
 
 @dataclass(slots=True)
 class _Binding:
-    """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither."""
+    """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither.
+
+    `is_in_turn`: the pacer keeps that time free for it.
+    """
 
     base: Endpoint
     server: Endpoint
@@ -53,6 +56,7 @@ class _Binding:
     transaction: Transaction | None
     state: BindingState = BindingState.ASKED
     due_at: float | None = None
+    is_in_turn: bool = False
 
     def next_timeout(self) -> float | None:
         return self.transaction.next_timeout() if self.transaction else self.due_at
@@ -115,13 +119,16 @@ class Gathering:
         self._keeps_bindings = False
         for binding in self._bindings.values():
             if binding.state is not BindingState.ASKED:
-                binding.due_at = None
+                binding.due_at, binding.is_in_turn = None, False
 
     def renew(self, now: float) -> None:
-        """Ask every server again, and keep the bindings alive: a restart gathers anew (RFC 8445 9)."""
+        """Ask every server again, and keep the bindings alive: a restart gathers anew (RFC 8445 9).
+
+        Whoever waits for a turn keeps it: restarts in quick succession shall not take the turns of other agents.
+        """
         self._keeps_bindings = True
         for binding in self._bindings.values():
-            if binding.transaction is None:
+            if binding.transaction is None and not binding.is_in_turn:
                 self._ask_in_turn(binding, now)
 
     def record_send_error(self, base: Endpoint, server: Endpoint) -> None:
@@ -182,13 +189,13 @@ class Gathering:
 
     def _ask_in_turn(self, binding: _Binding, now: float) -> None:
         """Ask now, or as soon as it is our turn among all agents."""
-        binding.due_at = self._pacer.reserve(now)
+        binding.due_at, binding.is_in_turn = self._pacer.reserve(now), True
         if binding.due_at <= now:
             self._ask(binding, now)
 
     def _ask(self, binding: _Binding, now: float) -> None:
         binding.transaction_id = new_transaction_id(self._random_bytes)
-        binding.due_at = None
+        binding.due_at, binding.is_in_turn = None, False
         request = Message(Method.BINDING, MessageClass.REQUEST, binding.transaction_id)
         binding.transaction = Transaction(encode_message(request), now)
 

@@ -7,7 +7,7 @@ import pytest
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.gathering import Gathering, Mapping
-from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.pacer import MIN_PACE, Pacer
 from p2ptun.stun.attribute import ALTERNATE_SERVER, MAPPED_ADDRESS, XOR_MAPPED_ADDRESS, Attribute, AttributeValue
 from p2ptun.stun.error import Code, error_response
 from p2ptun.stun.message import Message, decode_message, encode_message, success_response
@@ -288,6 +288,22 @@ def test_restart_asks_every_server_again_and_keeps_bindings_alive() -> None:
     assert {packet.destination for packet in drain(gathering)} == {SERVER, OTHER_SERVER}
     gathering.renew(START + 100.02)
     assert advance(gathering, START + 100.1) == [], "a question that is under way is enough"
+
+
+def test_restarts_in_quick_succession_take_no_turns_of_other_agents() -> None:
+    pacer = Pacer()
+    gathering = Gathering(AgentConfig(), random_bytes_from(1), pacer)
+    for number in range(1, 11):
+        gathering.add_base(at(f"10.0.0.{number}:1"), START)
+        gathering.add_server(at(f"203.0.113.{number}:3478"), START)
+    advance(gathering, START + 50)  # nobody answers
+    now = START + 60
+    for _ in range(100):
+        gathering.renew(now)
+    assert pacer.reserve(now) == pytest.approx(now + 100 * MIN_PACE), "one turn for each of a hundred questions"
+    advance(gathering, START + 120)
+    gathering.renew(START + 130)
+    assert len(advance(gathering, START + 130.55)) >= 100
 
 
 def test_pitfall_19_server_that_names_another_is_not_followed() -> None:
