@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_address
+from itertools import count
 from typing import TypeVar
 
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit, Transport
@@ -26,6 +27,7 @@ from .stream import Kind, Parcel, Streams
 from .topology import Climb, Realm, Topology
 
 START = 1000.0
+SENT_AT_ONCE = 10_000  # datagrams that a host sends without a pause: more are a loop
 WAKES = 50_000  # in a virtual second: a host that acts more often on its timers is a busy loop
 
 GatewayT = TypeVar("GatewayT", bound=Gateway)
@@ -178,7 +180,10 @@ class Network:
         seat = self._seats[host]
         if seat.asleep_at is not None:
             return
-        while (packet := host.next_transmit()) is not None:
+        for sent in count():
+            if (packet := host.next_transmit()) is None:
+                break
+            assert sent < SENT_AT_ONCE, f"{host} never stops sending to {packet.destination}, seed {self.seed}"
             self._send(host, packet)
         due = host.next_timeout()
         due_at = None if due is None else max(self.now, due + seat.slept)
