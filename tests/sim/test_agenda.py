@@ -41,7 +41,7 @@ def test_host_that_never_stops_sending_is_found() -> None:
 
     network = Network()
     network.plug(Chatterbox(), HERE)
-    with pytest.raises(AssertionError, match="never stops sending to .*, seed 1"):
+    with pytest.raises(AssertionError, match=r"never stops sending to .*, seed 1"):
         network.run(1)
 
 
