@@ -22,6 +22,7 @@ The exit code is 0 when the input ends or Ctrl-C comes, 1 when no path is left, 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import signal
@@ -265,7 +266,7 @@ class Conversation:
 
 def say(**line: object) -> None:
     """Write a line, at once."""
-    print(msgspec.json.encode(line).decode(), flush=True)
+    print(json.dumps(line, separators=(",", ":")), flush=True)  # all but ASCII escaped: a peer's text moves no cursor
 
 
 def complain(message: str, remedy: str) -> None:

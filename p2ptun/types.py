@@ -18,6 +18,15 @@ RandomBytes: TypeAlias = Callable[[int], bytes]
 EventT_co = TypeVar("EventT_co", covariant=True)
 
 
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
+_COMPATIBLE = bytes(12)  # RFC 4291 2.5.5.1
+_SIX_TO_FOUR = b"\x20\x02"  # RFC 3056 2
+_TEREDO = b"\x20\x01\x00\x00"  # RFC 4380 2.6
+_NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # RFC 6052 2.1
+_NAT64_LOCAL = b"\x00\x64\xff\x9b\x00\x01"  # RFC 8215; we look at prefixes of 96 bits in it
+_NOT = bytes(255 - byte for byte in range(256))
+
+
 class Transport(Enum):
     """What carries a candidate's or a server's packets."""
 
@@ -59,6 +68,19 @@ def without_zone(address: IPAddress) -> IPAddress:
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return IPv6Address(int(address))
     return address
+
+
+def embedded_ipv4(address: bytes) -> bytes | None:
+    """Return the IPv4 address that an IPv6 address stands for by its form: mapped, compatible, 6to4, Teredo, NAT64."""
+    if len(address) == 4:
+        return None
+    if address.startswith(_SIX_TO_FOUR):
+        return address[2:6]
+    if address.startswith(_TEREDO):
+        return address[12:].translate(_NOT)
+    if address.startswith((_MAPPED, _COMPATIBLE, _NAT64, _NAT64_LOCAL)):
+        return address[12:]
+    return None
 
 
 @dataclass(frozen=True, slots=True)

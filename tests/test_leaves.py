@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2ptun import errors
 from p2ptun.deadlines import Deadlines, earliest
-from p2ptun.types import Endpoint, Transmit, Transport, unmapped, without_zone
+from p2ptun.types import Endpoint, Transmit, Transport, embedded_ipv4, unmapped, without_zone
 
 NOW = 1000.0
 
@@ -154,3 +154,26 @@ def test_after_expiry_the_next_deadline_lies_ahead(due: dict[Timer, float], now:
     assert set(expired) == {timer for timer, at in due.items() if at <= now}
     following = deadlines.next()
     assert following is None or following > now
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::192.0.2.1", "192.0.2.1"),
+        ("2002:c000:0201::5", "192.0.2.1"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdfe", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("64:ff9b:1::192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_embedded_ipv4(address: str, inside: str) -> None:
+    assert embedded_ipv4(ip_address(address).packed) == ip_address(inside).packed
+    standard = IPv6Address(address)
+    known = standard.ipv4_mapped or standard.sixtofour or (standard.teredo or (None, None))[1]
+    assert known is None or known.packed == ip_address(inside).packed
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "2001:1::1", "64:ff9c::1", "fd00::ffff:192.0.2.1"])
+def test_nothing_embedded(address: str) -> None:
+    assert embedded_ipv4(ip_address(address).packed) is None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from p2ptun.dataplane.packet import embedded_ipv4, is_martian_source, unmapped
-from p2ptun.types import IPNetwork
+from p2ptun.dataplane.packet import is_martian_source, unmapped
+from p2ptun.types import IPNetwork, embedded_ipv4
 
 PeerT = TypeVar("PeerT")
 

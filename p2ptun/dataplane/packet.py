@@ -20,12 +20,6 @@ IPV6_HEADER = 40
 _UNSPECIFIED_6 = bytes(16)
 _LOOPBACK_6 = bytes(15) + b"\x01"
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
-_COMPATIBLE = bytes(12)  # RFC 4291 2.5.5.1
-_SIX_TO_FOUR = b"\x20\x02"  # RFC 3056 2
-_TEREDO = b"\x20\x01\x00\x00"  # RFC 4380 2.6
-_NAT64 = b"\x00\x64\xff\x9b" + bytes(8)  # RFC 6052 2.1
-_NAT64_LOCAL = b"\x00\x64\xff\x9b\x00\x01"  # RFC 8215; we look at prefixes of 96 bits in it
-_NOT = bytes(255 - byte for byte in range(256))
 _BROADCAST = b"\xff\xff\xff\xff"
 
 
@@ -62,19 +56,6 @@ def destination_of(raw: Raw, start: int) -> bytes:
 def unmapped(address: bytes) -> bytes:
     """Return the 4 bytes inside an IPv4-mapped IPv6 address, any other address as it is."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
-
-
-def embedded_ipv4(address: bytes) -> bytes | None:
-    """Return the IPv4 address that an IPv6 address stands for by its form: mapped, compatible, 6to4, Teredo, NAT64."""
-    if len(address) == 4:
-        return None
-    if address.startswith(_SIX_TO_FOUR):
-        return address[2:6]
-    if address.startswith(_TEREDO):
-        return address[12:].translate(_NOT)
-    if address.startswith((_MAPPED, _COMPATIBLE, _NAT64, _NAT64_LOCAL)):
-        return address[12:]
-    return None
 
 
 def is_martian_source(address: bytes) -> bool:

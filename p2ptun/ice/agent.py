@@ -289,9 +289,9 @@ class Agent:
         if is_fatal:
             self._gathering.record_send_error(base, remote)
         for pair in self._lineage.find(base, remote):
-            pair.problem = problem
+            pair.blame(problem)
             if is_fatal and pair is self._connection.path.pair:
-                self._connection.path.suspect(now)
+                self._connection.path.refuse(now)
             elif is_fatal and (pair.state is PairState.IN_PROGRESS or not initiates(pair.local)):
                 self._lineage.of(pair).fail(pair, problem)
         self._settle(now)

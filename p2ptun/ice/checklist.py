@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.pair import CandidatePair, PairKey, PairProblem, PairState
 from p2ptun.ice.role import Role
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, Transport
 
 _PENDING = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 _RETRIABLE = (PairProblem.NO_ANSWER, PairProblem.SUPERSEDED, PairProblem.UNREACHABLE, PairProblem.REFUSED)
@@ -75,10 +75,15 @@ class Checklist:
         """Take in a new pair; False when it is known or the list is full of better ones (RFC 8445 6.1.2.5).
 
         Its state follows RFC 8838 12: frozen, unless it is the best of its foundation or another one has succeeded.
+        TCP is the last resort: a pair that comes when one over UDP is nominated isn't tried.
         """
         pair.prioritize(role)
         if pair.key in self._pairs or pair.key in self._expired or not self._make_room(pair):
             return False
+        if pair.base.transport is not Transport.UDP and self._is_settled_over_udp:
+            pair.state, pair.problem = PairState.FAILED, PairProblem.SUPERSEDED
+            self._pairs[pair.key] = pair
+            return True
         kin = [other for other in self._pairs.values() if other.foundation == pair.foundation]
         is_best = all(other.priority < pair.priority for other in kin)
         has_hope = any(other.state is PairState.SUCCEEDED for other in kin)
@@ -191,6 +196,10 @@ class Checklist:
         for pair in pairs:
             if pair.state is PairState.WAITING and pair not in self._triggered:
                 pair.state = PairState.FROZEN
+
+    @property
+    def _is_settled_over_udp(self) -> bool:
+        return any(pair.is_nominated and pair.base.transport is Transport.UDP for pair in self._pairs.values())
 
     def _make_room(self, pair: CandidatePair) -> bool:
         """Evict a failed pair, or else the worst untried one, when the list is full and `pair` is better."""

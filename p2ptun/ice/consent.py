@@ -73,6 +73,7 @@ class Consent:
         self._liveness = Liveness.ALIVE
         self._doubted_at: float | None = None
         self._is_doubted = False
+        self._is_refused = False
         self._is_check_due = False
         self._timers: Deadlines[_Timer] = Deadlines()
         self._timers.set(_Timer.IDLE, now + config.idle_after)
@@ -116,8 +117,11 @@ class Consent:
             self._expect_answer(now)
 
     def record_authenticated(self, now: float) -> None:
-        """Note that the path brought something authentic: it is alive. Consent is another matter."""
-        if self._liveness is Liveness.EXPIRED:
+        """Note that the path brought something authentic: it is alive. Consent is another matter.
+
+        What comes in proves nothing of the way out where the kernel refuses to send.
+        """
+        if self._liveness is Liveness.EXPIRED or self._is_refused:
             return
         self._doubted_at = None
         self._is_doubted = False
@@ -132,6 +136,7 @@ class Consent:
         """Note an authenticated answer to one of our checks: consent for another 30 s."""
         if self._liveness is Liveness.EXPIRED:
             return
+        self._is_refused = False
         self._rtt = rtt or self._rtt
         self._confirmed_at = now
         if self._liveness is not Liveness.IDLE:
@@ -148,8 +153,13 @@ class Consent:
         if self._liveness is not Liveness.EXPIRED:
             self._begin_doubt(now)
 
+    def refuse(self, now: float) -> None:
+        """Know that the kernel refuses to send over it: suspect, until a check is answered."""
+        self.suspect(now)
+        self._is_refused = True
+
     def suspect(self, now: float) -> None:
-        """Treat the path as suspect at once: the kernel refuses to send over it, or consent is missing."""
+        """Treat the path as suspect at once, for consent is missing."""
         if self._liveness in (Liveness.ALIVE, Liveness.IDLE):
             self._begin_suspicion(now)
 

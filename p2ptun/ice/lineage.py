@@ -24,7 +24,7 @@ from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.nomination import best_pair
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import CandidatePair
-from p2ptun.ice.role import Stance
+from p2ptun.ice.role import Role, Stance
 from p2ptun.stun.attribute import USERNAME
 from p2ptun.stun.message import Message
 from p2ptun.types import Endpoint, IPNetwork, RandomBytes, Transmit
@@ -176,14 +176,19 @@ class Lineage:
         if ufrag == self.next_local.ufrag:
             return DropReason.FOREIGN_GENERATION  # it announced nothing; if it came too soon, it will be repeated
         named = (generation for generation in self.generations if generation.local.ufrag == ufrag)
-        return next(named, self.newest).receive_request(request, source, base)
+        generation, role = next(named, self.newest), self._stance.role
+        reason = generation.receive_request(request, source, base)
+        self._adapt(generation, role)
+        return reason
 
     def receive_response(self, response: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
         """Give an answer to the generation that asked."""
         reason: DropReason | None = DropReason.UNKNOWN_TRANSACTION
+        role = self._stance.role
         for generation in self.active:
             if reason is DropReason.UNKNOWN_TRANSACTION:
                 reason = generation.receive_response(response, source, base, now)
+                self._adapt(generation, role)
         return reason
 
     def set_carrier(self, pair: CandidatePair | None, now: float) -> None:
@@ -221,6 +226,12 @@ class Lineage:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         return earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
+
+    def _adapt(self, origin: Generation, role: Role) -> None:
+        """Let the other generations know when `origin` has switched our role, which they share."""
+        for generation in self.active:
+            if generation is not origin and self._stance.role is not role:
+                generation.adapt_to_role()
 
     def _age(self) -> None:
         """Keep the newest generation beside its successor, and the one that carries data, however old it is.

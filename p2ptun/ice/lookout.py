@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.quality import rank
+from p2ptun.types import Transport
 
 MAX_BETTER = 5  # pairs searched in one round, our choice: a round costs a few packets
 MAX_SPARE = 3
@@ -45,7 +46,12 @@ class Lookout:
 
 
 def worth_another_check(failed: list[CandidatePair], selected: CandidatePair, has_standby: bool) -> list[CandidatePair]:
-    """Choose among failed pairs, given by priority: the best that may beat `selected`, and some for a standby."""
+    """Choose among failed pairs, given by priority: the best that may beat `selected`, and some for a standby.
+
+    While UDP works no new TCP connection is opened: which ones, the peer could choose.
+    """
+    if selected.base.transport is Transport.UDP:
+        failed = [pair for pair in failed if pair.base.transport is Transport.UDP]
     better = [pair for pair in failed if rank(pair) < rank(selected) or pair.priority > selected.priority][:MAX_BETTER]
     spare = [pair for pair in failed if pair not in better][: 0 if has_standby else MAX_SPARE]
     return better + spare

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.priority import pair_priority
-from p2ptun.ice.quality import Quality
+from p2ptun.ice.quality import MIN_MTU, Quality
 from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint, SendError
 
@@ -143,6 +143,12 @@ class CandidatePair:
     def valid_priority(self, role: Role) -> int:
         """Compute the priority of the valid pair; 0 when there is none."""
         return self._priority_with(self.valid.local, role) if self.valid else 0
+
+    def blame(self, problem: PairProblem) -> None:
+        """Note what went wrong; a datagram that is too big says that full-sized packets don't pass."""
+        self.problem = problem
+        if problem is PairProblem.TOO_BIG:
+            self.quality.mtu = MIN_MTU
 
     def confirm(self, rtt: float | None, now: float) -> None:
         """Note an authenticated answer, with a round trip when one could be measured."""

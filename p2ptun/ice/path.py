@@ -113,10 +113,11 @@ class Path:
         if self._consent is not None:
             self._consent.doubt(now)
 
-    def suspect(self, now: float) -> None:
-        """Treat the path as suspect at once."""
-        if self._consent is not None:
-            self._consent.suspect(now)
+    def refuse(self, now: float) -> None:
+        """Know that the kernel refuses to send over it: any other pair is better, until this one answers."""
+        if self._consent is not None and self._pair is not None:
+            self._consent.refuse(now)
+            self._pair.is_silent = True
 
     def judge(self, valid_pairs: list[CandidatePair]) -> None:
         """Call the pair silent when it was probed in vain and another valid one has answered since it is in doubt."""

@@ -19,6 +19,7 @@ RTT_WEIGHT = 0.125  # RFC 6298 2: weight of a new sample
 LOSS_WEIGHT = 0.125  # ours: of one check in the part that is lost, so that eight in a row tell
 LOSS_COST = 1.0  # ours, seconds: losing a tenth of the packets is as bad as 100 ms more
 FULL_MTU = 1500  # bytes: an Ethernet
+MIN_MTU = 1280  # RFC 8200 5: what every IPv6 path takes
 MTU_COST = 0.1  # ours, seconds: a path of half the size is as bad as 50 ms more
 
 MARGIN = 0.010  # seconds, ours: less isn't felt
@@ -35,7 +36,7 @@ class Quality:
         rtt: Smoothed round trip in seconds; None while nothing was measured.
         samples: How many round trips that is made of.
         loss: Smoothed part of the consent checks that stayed unanswered, 0 to 1.
-        mtu: Largest IP packet that gets through, when somebody has measured it.
+        mtu: Largest IP packet that is known to get through, in bytes; None while none was too large.
     """
 
     rtt: float | None = None

@@ -10,6 +10,11 @@ from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.scope import is_refused, signalled
 from p2ptun.types import Endpoint, IPNetwork
 
+FIRST_PORT = 1024
+"""Below it are the services of RFC 6335 6: whoever is let into a tunnel can't make us knock at mail servers' doors."""
+
+_LISTENING = (TcpType.PASSIVE, TcpType.SIMULTANEOUS_OPEN)
+
 
 class RemoteCandidates:
     """The remote candidates of one generation; signalled and peer-reflexive ones are bounded apart."""
@@ -24,8 +29,9 @@ class RemoteCandidates:
         return iter(tuple(self._candidates.values()))
 
     def is_refused(self, candidate: Candidate) -> bool:
-        """Tell whether nothing may ever be sent to it."""
-        return is_refused(candidate.endpoint, self.refused_networks)
+        """Tell whether nothing may ever be sent to it. A listener on a well-known port is a service, no tunnel."""
+        is_service = candidate.tcp_type in _LISTENING and candidate.endpoint.port < FIRST_PORT
+        return is_service or is_refused(candidate.endpoint, self.refused_networks)
 
     def find(self, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate with this transport address."""

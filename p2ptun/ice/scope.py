@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from p2ptun.types import Endpoint, IPNetwork, unmapped, without_zone
+from p2ptun.types import Endpoint, IPNetwork, embedded_ipv4, unmapped, without_zone
 
 DEFAULT_REFUSED_NETWORKS: tuple[IPNetwork, ...] = tuple(
     ip_network(text)
@@ -24,9 +24,14 @@ DEFAULT_REFUSED_NETWORKS: tuple[IPNetwork, ...] = tuple(
 
 
 def is_refused(endpoint: Endpoint, networks: Iterable[IPNetwork]) -> bool:
-    """Tell whether nothing may ever be sent to `endpoint`: port 0, or an address inside one of `networks`."""
+    """Tell whether nothing may ever be sent to `endpoint`: port 0, or an address inside one of `networks`.
+
+    An IPv6 address that stands for an IPv4 one (NAT64, 6to4, Teredo) is judged as both.
+    """
     address = without_zone(unmapped(endpoint.address))
-    return endpoint.port == 0 or any(address.version == network.version and address in network for network in networks)
+    inside = embedded_ipv4(address.packed)
+    forms = [address] if inside is None else [address, IPv4Address(inside)]
+    return endpoint.port == 0 or any(form.version == net.version and form in net for form in forms for net in networks)
 
 
 def signalled(endpoint: Endpoint) -> Endpoint:

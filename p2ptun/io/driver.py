@@ -132,18 +132,24 @@ class Driver:
             packets = self.node.receive_datagrams(self._datagrams, self._sources, socket.local, trio.current_time())
             if packets.spans:
                 self._tun.write_batch(packets)
-            while (failure := socket.next_failure()) is not None:
-                self.node.record_send_error(socket.local, *failure, trio.current_time())
+            self._report_failures(socket)
             self.flush()
 
     async def _send_flight(self, flight: Flight) -> None:
         """Send a batch; while the socket is full wait for it, and so leave the TUN device unread: back-pressure."""
         while (socket := self._sockets.get(flight.source)) is not None:
-            if socket.send_batch(flight.datagrams, flight.destination):
+            is_sent = socket.send_batch(flight.datagrams, flight.destination)
+            self._report_failures(socket)
+            if is_sent:
                 return
             with suppress(trio.ClosedResourceError):
                 await socket.wait_writable()
         self._report_gone(flight.source, flight.destination)
+
+    def _report_failures(self, socket: Socket) -> None:
+        """Tell the node what the kernel, or a connection, refused."""
+        while (failure := socket.next_failure()) is not None:
+            self.node.record_send_error(socket.local, *failure, trio.current_time())
 
     def _report_gone(self, source: Endpoint, destination: Endpoint) -> None:
         """Tell the node that a socket isn't there any more; what should have left from there is lost and counted."""

@@ -51,6 +51,7 @@ class UdpSocket:
         self._guard = None if self.is_confined else options.guard
         self._socket = sock
         self._has_segmentation = _probe_segmentation(sock)
+        self._failure: tuple[Endpoint, SendError] | None = None
         self._sources: dict[SockAddr, Endpoint] = {}
         self._destinations: dict[Endpoint, SockAddr | SendError] = {}
         self.local = endpoint_of(sock.getsockname())
@@ -142,8 +143,10 @@ class UdpSocket:
             end += size
         return len(sources) - before
 
-    def next_failure(self) -> None:
-        """Give nothing: what goes wrong with a datagram is said when it is sent, or never."""
+    def next_failure(self) -> tuple[Endpoint, SendError] | None:
+        """Give where a datagram of a batch couldn't be sent, and why; the last such failure, once."""
+        failure, self._failure = self._failure, None
+        return failure
 
     def send(self, payload: bytes | bytearray | memoryview, destination: Endpoint) -> SendError | None:
         """Send one datagram; None when the kernel took it, else why not (counted too)."""
@@ -176,6 +179,7 @@ class UdpSocket:
                 continue
             if error is not None:
                 self.send_errors[error] += 1
+                self._failure = destination, error
             done += count
         del spans[:done]
         return not spans

@@ -89,7 +89,7 @@ def test_one_tunnel_is_a_line_for_us_and_one_for_each_peer() -> None:
     assert done.return_value == 0
     here, peer, health = done.stdout.splitlines()
     assert here == "10.77.0.1  home (this machine)  up 3h12m  key abcd...=  mtu 1400  fd77::1"
-    assert peer.startswith("10.77.0.2  bob  active; direct 192.0.2.2:1002 (host/host)  40 ms  handshake 0 s ago")
+    assert peer.startswith("10.77.0.2  bob  active; direct 192.0.2.2:5002 (host/host)  40 ms  handshake 0 s ago")
     assert health == "No [server] answered[0m.  Wait."
 
 
@@ -97,7 +97,7 @@ def test_what_stands_by_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     status = document()
     [peer] = status.peers
     render(msgspec.structs.replace(status, peers=[msgspec.structs.replace(peer, standby_path=peer.path)]))
-    assert "  40 ms  standby direct 192.0.2.2:1002 (host/host)  handshake" in capsys.readouterr().out
+    assert "  40 ms  standby direct 192.0.2.2:5002 (host/host)  handshake" in capsys.readouterr().out
 
 
 def test_json_of_one_is_a_document_and_of_several_a_line_each() -> None:

@@ -61,7 +61,7 @@ def test_a_connected_peer() -> None:
     assert peer["state"] == "connected"
     assert peer["allowed_ips"] == ["10.77.0.2/32", "fd77::2/128"]
     assert peer["path"]["kind"] == "direct"
-    assert peer["path"]["remote"] == {"type": "host", "transport": "udp", "address": "192.0.2.2", "port": 1002}
+    assert peer["path"]["remote"] == {"type": "host", "transport": "udp", "address": "192.0.2.2", "port": 5002}
     assert peer["path"]["rtt_ms"] == pytest.approx(40, abs=1)
     assert peer["aead"] == "chacha20-poly1305"
     assert 1 < peer["last_handshake_s"] < 3

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from p2ptun.dataplane.packet import (
     destination_of,
-    embedded_ipv4,
     is_martian_source,
     packet_length,
     source_of,
@@ -77,29 +76,6 @@ def test_random_bytes(data: bytes, start: int) -> None:
     assert 0 <= length <= max(0, len(data) - start)
     if length:
         assert len(source_of(data, start)) == len(destination_of(data, start))
-
-
-@pytest.mark.parametrize(
-    ("address", "inside"),
-    [
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("::192.0.2.1", "192.0.2.1"),
-        ("2002:c000:0201::5", "192.0.2.1"),
-        ("2001:0:4136:e378:8000:63bf:3fff:fdfe", "192.0.2.1"),
-        ("64:ff9b::192.0.2.1", "192.0.2.1"),
-        ("64:ff9b:1::192.0.2.1", "192.0.2.1"),
-    ],
-)
-def test_embedded_ipv4(address: str, inside: str) -> None:
-    assert embedded_ipv4(packed(address)) == packed(inside)
-    standard = IPv6Address(address)
-    known = standard.ipv4_mapped or standard.sixtofour or (standard.teredo or (None, None))[1]
-    assert known is None or known.packed == packed(inside)
-
-
-@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "2001:1::1", "64:ff9c::1", "fd00::ffff:192.0.2.1"])
-def test_nothing_embedded(address: str) -> None:
-    assert embedded_ipv4(packed(address)) is None
 
 
 def test_unmapped() -> None:

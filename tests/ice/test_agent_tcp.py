@@ -88,7 +88,7 @@ def test_a_check_over_tcp_goes_out_once_and_its_valid_pair_is_active_and_reflexi
 def test_a_connection_that_fails_fails_the_pair_at_once(error: SendError, problem: PairProblem) -> None:
     agent = make(ACTIVE)
     agent.add_remote_candidate(candidate(THERE, TcpType.PASSIVE), 1000.0)
-    agent.add_remote_candidate(candidate(at("10.0.0.3:1", Transport.TCP), TcpType.PASSIVE), 1000.0)
+    agent.add_remote_candidate(candidate(at("10.0.0.3:5001", Transport.TCP), TcpType.PASSIVE), 1000.0)
     take(agent)
     agent.record_send_error(ACTIVE, THERE, error, 1000.01)
     [failed] = [pair for pair in agent.pairs if pair.destination == THERE]

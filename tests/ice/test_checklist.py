@@ -7,6 +7,7 @@ import pytest
 from p2ptun.ice.checklist import Checklist
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.role import Role
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
 from .material import host, pair
@@ -213,3 +214,15 @@ def test_pitfall_18_expired_pair_stays_so_though_its_address_goes_and_comes_back
     checklist.remove_base(dead.base)
     assert not checklist.add(pair(LOCAL, "198.51.100.1:1"), ROLE)
     assert checklist.add(pair(LOCAL, "198.51.100.2:1"), ROLE)
+
+
+def test_tcp_pair_that_comes_when_one_over_udp_is_nominated_is_not_tried() -> None:
+    nominated, late, later = pair(LOCAL, "198.51.100.1:1"), pair(LOCAL, "198.51.100.2:1"), pair(LOCAL, "198.51.100.3:1")
+    over_tcp = replace(late.local, endpoint=Endpoint.of("192.0.2.1", 9, Transport.TCP))
+    late.local = replace(over_tcp, base=over_tcp.endpoint)
+    checklist = fill(nominated)
+    nominated.valid, nominated.state = ValidPair(nominated.local, is_nominated=True), PairState.SUCCEEDED
+    assert checklist.add(late, ROLE)
+    assert (late.state, late.problem) == (PairState.FAILED, PairProblem.SUPERSEDED)
+    assert checklist.add(later, ROLE)
+    assert later.state is PairState.WAITING

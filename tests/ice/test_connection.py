@@ -369,8 +369,17 @@ def test_upgrade_from_a_relay_restarts_where_the_peer_knows_no_renomination() ->
     assert all(is_settled(side) for side in couple.sides)
 
 
-def test_kernel_refusal_of_the_path_makes_it_suspect() -> None:
+def test_kernel_refusal_moves_traffic_at_once() -> None:
     couple = Couple()
+    couple.talk(5)
+    path = path_of(couple.left)
+    assert path is not None
+    couple.left.agent.record_send_error(*path, SendError.UNREACHABLE, couple.network.now)
+    assert path_of(couple.left) != path
+
+
+def test_kernel_refusal_of_the_only_path_makes_it_suspect() -> None:
+    couple = Couple(left=("192.0.2.1:1000",), right=("192.0.2.2:2000",))
     path = path_of(couple.left)
     assert path is not None
     couple.left.agent.record_send_error(*path, SendError.UNREACHABLE, couple.network.now)
@@ -501,3 +510,18 @@ def test_packet_that_waits_for_a_lost_peer_has_it_looked_for_at_once() -> None:
     assert is_settled(couple.left)
     couple.left.agent.request_consent(couple.network.now)
     assert path_of(couple.left) is not None
+
+
+def test_two_pairs_that_the_kernel_refuses_do_not_take_turns() -> None:
+    """Each turn would send something, be refused, and bring the next one: for ever, in no time at all."""
+    couple = Couple()
+    couple.talk(5)
+    moves = len(couple.left.selections)
+    for _ in range(50):
+        path = path_of(couple.left)
+        assert path is not None
+        couple.left.agent.record_send_error(*path, SendError.UNREACHABLE, couple.network.now)
+        couple.network.flush()
+    assert len(couple.left.selections) <= moves + 2
+    couple.talk(3)
+    assert couple.left.state() is AgentState.CONNECTED

@@ -300,3 +300,15 @@ def test_a_path_can_be_asked_at_any_time() -> None:
     assert clock.sent == [START]
     clock.consent.doubt(START)
     assert clock.consent.doubted_at == START
+
+
+def test_what_comes_in_proves_nothing_of_the_way_out_where_the_kernel_refuses_to_send() -> None:
+    clock = Clock()
+    clock.consent.refuse(START)
+    clock.consent.record_authenticated(START + 0.1)
+    assert clock.liveness() is Liveness.SUSPECT
+    clock.consent.record_answer(RTT, START + 0.2)
+    assert clock.liveness() is Liveness.ALIVE
+    clock.consent.suspect(START + 0.3)
+    clock.consent.record_authenticated(START + 0.4)
+    assert clock.liveness() is Liveness.ALIVE

@@ -11,6 +11,8 @@ from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import CandidatePair, PairState, ValidPair
 from p2ptun.ice.role import Role, Stance
+from p2ptun.stun.error import Code, error_response
+from p2ptun.stun.integrity import HMAC_SHA1, Integrity, short_term_key
 from p2ptun.stun.message import TransactionId, decode_message, encode_message, success_response
 from tests.sim.network import START, at
 
@@ -27,7 +29,8 @@ class Bench:
         draw = random_bytes_from(1)
         ours = Credentials.generate(draw)
         self.local = LocalCandidates(ours, 32)
-        self.lineage = Lineage(AgentConfig(), ours, Stance(Role.CONTROLLING, 5), self.local, draw, Pacer(0.0))
+        self.stance = Stance(Role.CONTROLLING, 5)
+        self.lineage = Lineage(AgentConfig(), ours, self.stance, self.local, draw, Pacer(0.0))
         added = self.local.add_host(BASE)
         assert added is not None
         self.lineage.newest.add_local_candidate(added)
@@ -151,3 +154,24 @@ def test_refused_networks_hold_for_every_generation() -> None:
     bench.lineage.prepare(THEIRS[1])
     bench.lineage.begin()
     assert bench.lineage.newest.add_remote_candidate(host("192.0.2.1:2")) is DropReason.REFUSED_SOURCE
+
+
+def test_role_that_one_generation_loses_is_lost_in_all() -> None:
+    bench = Bench()
+    bench.meet("192.0.2.1:2")
+    bench.lineage.pace(START)
+    packet = bench.lineage.next_transmit()
+    assert packet is not None
+    old = bench.lineage.newest
+    before = old.checklist.pairs[0].priority
+    bench.lineage.prepare(THEIRS[1])
+    bench.lineage.begin()
+    bench.lineage.pace(START + 1)
+    later = bench.lineage.next_transmit()
+    assert later is not None
+    request = decode_message(later.payload)
+    key = Integrity(HMAC_SHA1, short_term_key(THEIRS[1].password))
+    conflict = decode_message(encode_message(error_response(request, Code.ROLE_CONFLICT), key))
+    assert bench.lineage.receive_response(conflict, later.destination, BASE, START + 1) is None
+    assert bench.stance.role is Role.CONTROLLED
+    assert old.checklist.pairs[0].priority == before ^ 1, "G > D has changed sides: RFC 8445 6.1.2.3"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from p2ptun.ice.lookout import MAX_BETTER, MAX_SPARE, Lookout, worth_another_check
 from p2ptun.ice.pair import CandidatePair
 from p2ptun.ice.role import Role
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import START
 
 from .material import pair
@@ -39,3 +42,11 @@ def test_what_may_be_better_is_checked_again_and_something_for_a_standby() -> No
     chosen = worth_another_check(better[:1] + worse, selected, has_standby=False)
     assert chosen == better[:1] + worse[:MAX_SPARE]
     assert worth_another_check([], selected, has_standby=False) == []
+
+
+def test_while_udp_works_no_tcp_connection_is_opened() -> None:
+    selected, over_tcp = make(1, 1), make(2, 200)
+    base = Endpoint.of("192.0.2.1", 9, Transport.TCP)
+    over_tcp.local = replace(over_tcp.local, endpoint=base, base=base)
+    assert worth_another_check([over_tcp], selected, has_standby=False) == []
+    assert worth_another_check([selected], over_tcp, has_standby=False) == [selected]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from p2ptun.ice.pair import SEND_PROBLEMS, CandidatePair, PairState, ValidPair
+from p2ptun.ice.pair import SEND_PROBLEMS, CandidatePair, PairProblem, PairState, ValidPair
+from p2ptun.ice.quality import MIN_MTU
 from p2ptun.ice.role import Role
 from p2ptun.types import SendError
 from tests.sim.network import at
@@ -55,3 +56,12 @@ def test_round_trip_is_smoothed_and_missing_samples_change_nothing() -> None:
 
 def test_every_send_error_is_judged() -> None:
     assert set(SEND_PROBLEMS) == set(SendError)
+
+
+def test_datagram_that_is_too_big_tells_of_the_mtu() -> None:
+    some = pair("192.0.2.1:1", "198.51.100.1:2")
+    some.blame(PairProblem.REFUSED)
+    assert (some.problem, some.quality.mtu) == (PairProblem.REFUSED, None)
+    some.blame(PairProblem.TOO_BIG)
+    assert some.quality.mtu == MIN_MTU
+    assert some.quality.cost > pair("192.0.2.1:1", "198.51.100.1:2").quality.cost

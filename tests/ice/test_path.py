@@ -28,7 +28,7 @@ def test_nothing_happens_without_a_pair() -> None:
     path.record_sent(START)
     path.record_authenticated(START)
     path.request_consent(START)
-    path.suspect(START)
+    path.refuse(START)
     path.handle_timeout(START)
     assert (path.pair, path.selected, path.liveness, path.next_timeout()) == (None, None, None, None)
     assert not path.may_send(START)
@@ -88,18 +88,19 @@ def test_suspect_pair_is_probed_beside_the_best_others_and_yields_to_one_that_an
     assert path.keep_ready(pairs, START)
     path.judge(pairs)
     assert not some.is_silent
-    path.suspect(START + 1)
+    path.record_sent(START)
+    path.handle_timeout(START + 2.01)
     assert path.liveness is Liveness.SUSPECT
-    assert path.take_checks(pairs, START + 1) == [some, *others[: MAX_PROBED + 1]]
-    others[0].confirm(0.01, START + 1.1)
+    assert path.take_checks(pairs, START + 2.01) == [some, *others[: MAX_PROBED + 1]]
+    others[0].confirm(0.01, START + 2.1)
     path.judge(pairs)
     assert not some.is_silent, "it has had no time to answer the same probe"
-    path.handle_timeout(START + 1.3)
+    path.handle_timeout(START + 2.3)
     path.judge(pairs)
     assert path.pair is some
     assert [pair.is_silent for pair in pairs] == [True] + [False] * 5
     assert not path.is_healthy
-    some.confirm(0.1, START + 2)
+    some.confirm(0.1, START + 3)
     assert not any(pair.is_silent for pair in pairs)
 
 
@@ -182,7 +183,7 @@ def test_a_path_that_is_suspect_or_was_never_nominated_yields_to_any() -> None:
     path = make()
     good.valid = ValidPair(good.local, is_nominated=True)
     path.select(good, START)
-    path.suspect(START)
+    path.refuse(START)
     assert path.select(other, START) is not None
     assert path.pair is other
 
@@ -193,3 +194,13 @@ def test_whom_the_tunnel_vouches_for_may_take_over() -> None:
     path.select(good, START)
     moved.is_vouched = True
     assert path.select(moved, START) is not None
+
+
+def test_pair_over_which_the_kernel_refuses_to_send_comes_last() -> None:
+    path, some = make(), valid()
+    path.select(some, START)
+    path.refuse(START)
+    assert some.is_silent
+    assert not path.is_healthy
+    some.confirm(0.1, START + 1)
+    assert not some.is_silent

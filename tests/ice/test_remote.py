@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from p2ptun.ice.candidate import Candidate
-from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.remote import RemoteCandidates
 from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
@@ -75,3 +77,19 @@ def test_pitfall_10_signalling_tells_more_of_a_learnt_candidate() -> None:
     assert list(remote) == [told]
     untold: Candidate = remote.upgrade(learnt, replace(host("192.0.2.2:1"), foundation=""))
     assert untold.foundation == learnt.foundation
+
+
+@pytest.mark.parametrize(
+    ("port", "kind", "is_refused"),
+    [
+        (25, TcpType.PASSIVE, True),
+        (443, TcpType.SIMULTANEOUS_OPEN, True),
+        (1024, TcpType.PASSIVE, False),
+        (9, TcpType.ACTIVE, False),
+    ],
+)
+def test_services_on_well_known_ports_are_no_candidates(port: int, kind: TcpType, is_refused: bool) -> None:
+    """Else whoever is let into a tunnel could have us knock at any door of our network."""
+    told = replace(host("192.0.2.1:1"), endpoint=Endpoint.of("192.0.2.1", port, Transport.TCP), tcp_type=kind)
+    assert RemoteCandidates(2).is_refused(told) is is_refused
+    assert not RemoteCandidates(2).is_refused(host("192.0.2.1:25")), "over UDP nothing is opened"

@@ -69,3 +69,13 @@ def test_only_bases_and_destinations_of_one_transport_meet() -> None:
     assert destination_from(tcp_base, remote) is None
     assert destination_from(tcp_base, tcp_remote) == replace(at("[fe80::2%eth0]:2"), transport=Transport.TCP)
     assert signalled(tcp_base) == replace(at("[fe80::1]:1"), transport=Transport.TCP)
+
+
+@pytest.mark.parametrize("endpoint", ["[64:ff9b::7f00:1]:1", "[2002:7f00:1::1]:1", "[::7f00:1]:1", "[2002:a4d:1::1]:1"])
+def test_address_that_stands_for_a_refused_one_is_refused(endpoint: str) -> None:
+    assert is_refused(at(endpoint), (*DEFAULT_REFUSED_NETWORKS, ip_network("10.77.0.0/16")))
+
+
+@pytest.mark.parametrize("endpoint", ["[64:ff9b::c000:201]:1", "[2002:c000:201::1]:1"])
+def test_address_that_stands_for_an_ordinary_one_is_not(endpoint: str) -> None:
+    assert not is_refused(at(endpoint), DEFAULT_REFUSED_NETWORKS)

@@ -202,6 +202,8 @@ async def test_errors_are_returned_and_counted(destination: Endpoint, error: Sen
     assert sock.send(b"x", destination) is error
     assert sock.send_batch(batch_of(b"x", b"x", b"yy"), destination)
     assert sock.send_errors == {error: 4}
+    assert sock.next_failure() == (destination, error)
+    assert sock.next_failure() is None
     sock.close()
 
 

@@ -11,7 +11,7 @@ from tests.node.world import World, ping, pong
 from tests.sim.network import at
 from tests.sim.node import NodeHost
 
-TCP_A, TCP_B = at("192.0.2.1:1001", Transport.TCP), at("192.0.2.2:1002", Transport.TCP)
+TCP_A, TCP_B = at("192.0.2.1:5001", Transport.TCP), at("192.0.2.2:5002", Transport.TCP)
 
 
 def add_base(world: World, host: NodeHost, base: Endpoint, tcp_type: TcpType | None = None) -> None:

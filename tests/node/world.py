@@ -14,7 +14,7 @@ A, B = "10.77.0.1", "10.77.0.2"
 ALLOWED_A, ALLOWED_B = (f"{A}/32", "fd77::1/128"), (f"{B}/32", "fd77::2/128")
 """Inner addresses of the two sides."""
 
-SOCKET_A, SOCKET_B = "192.0.2.1:1001", "192.0.2.2:1002"
+SOCKET_A, SOCKET_B = "192.0.2.1:5001", "192.0.2.2:5002"
 
 
 def ping(number: int, size: int = 8) -> bytes:
