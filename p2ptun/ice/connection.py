@@ -285,7 +285,7 @@ class Connection:
 
     def _lose(self, pair: CandidatePair, now: float) -> None:
         """Leave a pair whose consent has expired: for another valid one, or for a restart."""
-        self.lineage.of(pair).expire(pair)
+        self.lineage.give_up(pair)
         self._select(now)
         if self.path.pair is not None:
             return

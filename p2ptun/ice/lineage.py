@@ -23,7 +23,7 @@ from p2ptun.ice.generation import Generation
 from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.nomination import best_pair
 from p2ptun.ice.pacer import Pacer
-from p2ptun.ice.pair import CandidatePair
+from p2ptun.ice.pair import CandidatePair, PairProblem
 from p2ptun.ice.role import Role, Stance
 from p2ptun.stun.attribute import USERNAME
 from p2ptun.stun.message import Message
@@ -147,6 +147,18 @@ class Lineage:
     def is_stale(self, credentials: Credentials) -> bool:
         """Tell whether a generation has these credentials of the peer already: they are no news."""
         return any(generation.remote == credentials for generation in self.generations)
+
+    def give_up(self, pair: CandidatePair) -> None:
+        """Leave a pair whose consent has expired, never to come back with the same credentials (RFC 7675 5.1).
+
+        Unless there are no others: the path of a restart may die before the two sides have told each other the next
+        ones. Then both would wait for ever, each for a check of the other.
+        """
+        generation = self.of(pair)
+        if generation is self.newest and generation.local.generation > 0 and self.next_remote is None:
+            generation.fail(pair, PairProblem.NO_ANSWER)
+        else:
+            generation.expire(pair)
 
     def refuse(self, networks: tuple[IPNetwork, ...]) -> None:
         """Refuse remote candidates inside these from now on."""

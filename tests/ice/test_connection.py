@@ -525,3 +525,22 @@ def test_two_pairs_that_the_kernel_refuses_do_not_take_turns() -> None:
     assert len(couple.left.selections) <= moves + 2
     couple.talk(3)
     assert couple.left.state() is AgentState.CONNECTED
+
+
+def test_two_sides_that_know_no_next_credentials_find_each_other_while_one_of_them_still_checks() -> None:
+    """One has lost consent and may not ask; the other is idle and hears nothing but answers: for ever, otherwise."""
+    couple = Couple(left=("192.0.2.1:1000",), right=("192.0.2.2:2000",))
+    couple.left.agent.restart(couple.network.now)
+    couple.talk(3)
+    assert [side.agent.generation for side in couple.sides] == [1, 1]
+    couple.network.is_cut = lambda packet: packet.source == at("192.0.2.1:1000")
+    couple.right.agent.record_sent(couple.network.now)
+    for _ in range(80):
+        couple.left.agent.record_sent(couple.network.now)
+        couple.network.run(0.5)
+    assert couple.left.agent.selected is None
+    couple.cut()
+    couple.network.run(60)
+    couple.talk(1)
+    assert all(is_settled(side) for side in couple.sides)
+    assert [side.agent.generation for side in couple.sides] == [1, 1]
