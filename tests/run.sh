@@ -96,7 +96,8 @@ fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
 fi
-"$venv/bin/python" -m pytest "$@" </dev/null
+# two at once: the tests in namespaces mostly wait, and stay in one process, for names in /run are theirs alone
+"$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
 exit "$result"

@@ -334,6 +334,7 @@ async def test_a_stuck_reader_does_not_hinder_others() -> None:
         b"GET / HTTP/1.1\r\n" * 1500,
         b"\xff\xff" + bytes(LARGEST_INTRUSION + 10),
     ],
+    ids=["data", "HTTP in a frame", "STUN and more", "HTTP", "a frame too long"],
 )
 async def test_who_does_not_begin_with_stun_is_shown_out(first: bytes) -> None:
     async with reading(await TcpBase.listen(LOOPBACK)) as [reader]:
