@@ -23,6 +23,8 @@ from p2ptun.types import IPInterface, IPNetwork, without_zone
 NO_NETWORK = "no-network"
 """The notice that stands while there is no address to send from."""
 
+NO_NETWORK_AFTER = 1.0  # seconds
+
 
 class Roaming:
     """Keeps the sockets in step with the machine, and lets the node look for a path when an old one may be gone.
@@ -47,11 +49,32 @@ class Roaming:
         self._notices = notices
         self._monitor = Monitor(network, self.handle)
         self._agreed: tuple[IPNetwork, ...] = ()
+        self._lost, self._found = trio.Event(), trio.Event()
         self._refuse_tunnels(network)
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Watch until cancelled."""
-        await self._monitor.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._monitor.run)
+            nursery.start_soon(self.complain)
+
+    async def complain(self) -> NoReturn:
+        """Say that there is no network once that has lasted: a cable that is moved is back before anybody reads it."""
+        while True:
+            await self._lost.wait()
+            with trio.move_on_after(NO_NETWORK_AFTER) as patience:
+                await self._found.wait()
+            if patience.cancelled_caught:
+                self._notices.warn(
+                    NO_NETWORK,
+                    "This machine has no network address any more.",
+                    "Connect it to a network; the tunnel goes on there by itself.",
+                )
+                await self._found.wait()
+                self._notices.withdraw(NO_NETWORK)
+            self._lost, self._found = trio.Event(), trio.Event()
+            if not self._underlay.sockets:
+                self._lost.set()
 
     def agree(self, addresses: Iterable[IPInterface]) -> None:
         """Know the addresses in the tunnel on both sides: the other side can't be reached there without it."""
@@ -79,14 +102,11 @@ class Roaming:
         self._naming.follow(change.network)
         self._narrator.move()
         if self._underlay.sockets:
-            self._notices.withdraw(NO_NETWORK)
+            if self._lost.is_set():
+                self._found.set()
             self._restart(RestartReason.NETWORK_CHANGED)
         else:
-            self._notices.warn(
-                NO_NETWORK,
-                "This machine has no network address any more.",
-                "Connect it to a network; the tunnel goes on there by itself.",
-            )
+            self._lost.set()
 
     def _refuse_tunnels(self, network: Network) -> None:
         """Let no candidate of the other side lead into a tunnel of this machine, this one or another."""

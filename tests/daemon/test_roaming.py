@@ -10,12 +10,13 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 import trio
+import trio.testing
 
 from p2ptun.daemon.event import AddressPlace, ErrorEvent, Event, NetworkEvent, ResumedEvent
 from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
-from p2ptun.daemon.roaming import NO_NETWORK, Roaming, network_event
+from p2ptun.daemon.roaming import NO_NETWORK, NO_NETWORK_AFTER, Roaming, network_event
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.credential import Credentials
@@ -107,17 +108,37 @@ async def test_who_has_not_met_it_moves_and_keeps_what_was_described() -> None:
         assert "addresses" in note.message
 
 
-async def test_without_any_network_it_says_so_and_waits_for_one() -> None:
-    async with travelling() as traveller:
+async def test_without_any_network_it_says_so_and_waits_for_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with travelling() as traveller, trio.open_nursery() as nursery:
+        nursery.start_soon(traveller.roaming.complain)
         traveller.narrator.has_met = True
+        for _ in range(2):
+            await traveller.roaming.handle(moved(FIRST, None))
+            assert traveller.addresses == []
+            generation = traveller.generation
+            await trio.sleep(NO_NETWORK_AFTER + 0.1)
+            assert [health.id for health in traveller.notices] == [NO_NETWORK]
+            assert traveller.generation == generation, "there is nothing to look for a path with"
+            await traveller.roaming.handle(moved(None, FIRST))
+            await trio.testing.wait_all_tasks_blocked()
+            assert traveller.addresses == ["127.0.0.1"]
+            assert list(traveller.notices) == []
+        assert traveller.generation > 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_network_that_is_back_at_once_is_not_missed(autojump_clock: trio.testing.MockClock) -> None:
+    async with travelling() as traveller, trio.open_nursery() as nursery:
+        nursery.start_soon(traveller.roaming.complain)
+        for _ in range(3):
+            await traveller.roaming.handle(moved(FIRST, None))
+            await traveller.roaming.handle(moved(None, FIRST))
+        await trio.sleep(10)
+        assert not [event for event in traveller.told if isinstance(event, ErrorEvent)]
         await traveller.roaming.handle(moved(FIRST, None))
-        assert traveller.addresses == []
+        await trio.sleep(10)
         assert [health.id for health in traveller.notices] == [NO_NETWORK]
-        assert traveller.generation == 0, "there is nothing to look for a path with"
-        await traveller.roaming.handle(moved(None, FIRST))
-        assert traveller.addresses == ["127.0.0.1"]
-        assert list(traveller.notices) == []
-        assert traveller.generation == 1
+        nursery.cancel_scope.cancel()
 
 
 async def test_lost_time_is_told_and_restarts() -> None:
