@@ -148,7 +148,11 @@ carry_a_file() {
     local sent got
     head -c "$((megabytes * 1024 * 1024))" /dev/urandom >"$scratch/file"
     sent=$(sha256sum <"$scratch/file")
-    ip netns exec "$lab-bob" "$venv/bin/python" -m http.server --bind "$bob_v4" --directory "$scratch" 8000 >/dev/null 2>&1 &
+    # a plain TCPServer: http.server itself first asks DNS for its own name, which may take a while in a lab without one
+    ip netns exec "$lab-bob" "$venv/bin/python" -c "
+import functools, http.server, socketserver
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory='$scratch')
+socketserver.TCPServer(('$bob_v4', 8000), handler).serve_forever()" >/dev/null 2>&1 &
     local server=$!
     pids+=("$server")
     wait_for 10 "a web server on bob" on bob "$venv/bin/python" -c "import socket; socket.create_connection(('$bob_v4', 8000), 1)"
