@@ -107,13 +107,18 @@ class Lineage:
     def best(self, current: CandidatePair | None, is_healthy: bool) -> CandidatePair | None:
         """Choose what carries data: of the newest generation as soon as that is settled, or the old path is in doubt.
 
-        Until then an old path that works stays: the first new pair may be a worse one.
+        Until then an old path that works stays: the first new pair may be a worse one. Who has left it doesn't go back
+        as long as the new one isn't silent, or the two would take turns.
         """
-        new, *old = [best_pair(each.checklist.pairs, self._stance.role) for each in self.active]
-        staying = next((pair for pair in old if pair is not None and not pair.is_silent), None)
-        if new is not None and not new.is_silent and (new.is_nominated or not (is_healthy and current)):
+        home = None if current is None else self._find_home(current)
+        best = {each: best_pair(each.checklist.pairs, self._stance.role) for each in self.active}
+        new = best.pop(self.newest)
+        is_free = home is None or home is self.newest or not is_healthy
+        if new is not None and not new.is_silent and (new.is_nominated or is_free):
             return new
-        return staying or new or next((pair for pair in old if pair is not None), None)
+        old = sorted(best, key=lambda generation: generation is not home)
+        pairs = [pair for generation in old if (pair := best[generation]) is not None]
+        return next((pair for pair in pairs if not pair.is_silent), None) or new or next(iter(pairs), None)
 
     def begin(self) -> Credentials:
         """Begin the next generation; give its credentials.
@@ -238,6 +243,9 @@ class Lineage:
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         return earliest([self._retires_at, *(generation.next_timeout() for generation in self.generations)])
+
+    def _find_home(self, pair: CandidatePair) -> Generation | None:
+        return next((each for each in self.active if each.checklist.find(*pair.key) is pair and pair.valid), None)
 
     def _adapt(self, origin: Generation, role: Role) -> None:
         """Let the other generations know when `origin` has switched our role, which they share."""

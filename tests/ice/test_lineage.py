@@ -84,6 +84,23 @@ def test_old_path_stays_until_the_new_one_is_nominated_or_the_old_one_is_in_doub
     assert bench.lineage.best(old, is_healthy=False) is old, "better than nothing"
 
 
+def test_who_has_left_an_old_path_does_not_go_back_while_the_new_one_answers() -> None:
+    """Each turn began a new watch with a check of its own: thousands in a second."""
+    bench = Bench()
+    bench.meet("192.0.2.1:2")
+    old = bench.validate(nominated=True)
+    bench.lineage.prepare(THEIRS[1])
+    bench.lineage.begin()
+    new = bench.validate()
+    assert bench.lineage.best(old, is_healthy=False) is new
+    for is_healthy in (True, False):
+        assert bench.lineage.best(new, is_healthy) is new
+    new.is_silent = True
+    assert bench.lineage.best(new, is_healthy=False) is old
+    old.is_silent = True
+    assert bench.lineage.best(old, is_healthy=False) is bench.lineage.best(new, is_healthy=False) is new
+
+
 def test_old_generation_retires_when_the_new_path_is_nominated_and_is_gone_ten_seconds_later() -> None:
     bench = Bench()
     bench.meet("192.0.2.1:2")
