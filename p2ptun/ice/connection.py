@@ -195,7 +195,7 @@ class Connection:
 
     def _select(self, now: float) -> None:
         """Let the best valid pair carry data, and another one stand ready."""
-        valid_pairs = self.lineage.valid_pairs
+        valid_pairs, before = self.lineage.valid_pairs, self.path.pair
         self.path.judge(valid_pairs)
         event = self.path.select(self.lineage.best(self.path.pair, self.path.is_healthy), now)
         if event is not None:
@@ -204,6 +204,7 @@ class Connection:
             self._deadlines.cancel(Timer.PERSIST)
             self._retry_pause = self._config.retry_interval[0]
             self._deadlines.cancel(Timer.RETRY)
+        self._has_lost |= before is not None and self.path.pair is None
         self.lineage.set_carrier(self.path.pair, now)
         if self.path.keep_ready(self.lineage.valid_pairs, now):
             self.events.append(StandbyChanged(self.path.standby))
@@ -289,7 +290,6 @@ class Connection:
         self._select(now)
         if self.path.pair is not None:
             return
-        self._has_lost = True
         if self.restart(RestartReason.CONSENT_EXPIRED, now) or self._pending is not None:
             self._enter(AgentState.CHECKING, FailureReason.CONSENT_EXPIRED)
         else:

@@ -31,6 +31,7 @@ TRANSFER = 3_000_000
 TRANSFER_RATE = 200_000  # bytes a second: 15 s
 SETTLED = 4.0  # seconds into the transfer: both sides have told each other what a restart needs
 STOPPED = 40.0  # longer than consent lasts (RFC 7675 5.1)
+UNPLUGGED_FOR = 45.0  # consent ends after 30 s, patience (RFC 8863) after 39.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ DISTURBANCES: Mapping[str, Disturbance] = {
     "NAT restarted, other port": restart_the_nat_with_other_ports,
 }
 SLEEP = "asleep"
+UNPLUGGED = "unplugged"
 EARLY = "moved before it began"
 
 
@@ -181,6 +183,24 @@ def sleep_and_wake(scene: Scene) -> Outcome:
     return outcome
 
 
+def pull_and_plug(scene: Scene) -> Outcome:
+    """Alice's only cable is out for longer than consent lasts, and longer than the first search for a path may take."""
+    tunnel = scene.lab.connect(scene.alice, scene.bob)
+    time.sleep(SETTLED)
+    scene.shell("ip link set eth0 down")
+    time.sleep(UNPLUGGED_FOR)  # the time without a network itself
+    lost = tunnel.share.peer()
+    health = [each["id"] for each in tunnel.share.status()["health"]]
+    scene.shell(f"ip link set eth0 up; ip route replace default via {scene.home.lan_v4[1]} dev eth0")
+    plugged_at = time.monotonic()
+    wait_until(lambda: scene.lab.can_ping(scene.bob, tunnel.share.ipv4, timeout=0.2), 20, "an answer to a ping")
+    silence = time.monotonic() - plugged_at
+    outcome = Outcome(silences=[round(1000 * silence)], facts={"lost": lost, "health": health, **told(tunnel.share)})
+    tunnel.share.stop()
+    outcome.codes = (tunnel.share.exit_code(), tunnel.join.exit_code())
+    return outcome
+
+
 def move_before_it_begins(scene: Scene) -> Outcome:
     """Bob moves while a person carries his offer: another offer takes its place, and works."""
     share, join = scene.lab.start(scene.bob, "share"), scene.lab.start(scene.alice, "join")
@@ -215,10 +235,11 @@ def build_scene(lab: TunnelLab, number: int, version: int) -> Scene:
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Mapping[str, Future[Outcome]]]:
     """Play all stories at once. The laboratory closes first, so that after Ctrl-C none of them plays on."""
-    names = [*DISTURBANCES, SLEEP, EARLY]
+    names = [*DISTURBANCES, SLEEP, UNPLUGGED, EARLY]
     with ThreadPoolExecutor(len(names)) as pool, TunnelLab() as lab:
         scenes = {name: build_scene(lab, number, 6 if "IPv6" in name else 4) for number, name in enumerate(names)}
         stories = {SLEEP: pool.submit(sleep_and_wake, scenes[SLEEP])}
+        stories[UNPLUGGED] = pool.submit(pull_and_plug, scenes[UNPLUGGED])
         stories[EARLY] = pool.submit(move_before_it_begins, scenes[EARLY])
         for name, disturb in DISTURBANCES.items():
             stories[name] = pool.submit(play, scenes[name], disturb)
@@ -296,4 +317,14 @@ def test_who_moves_before_it_began_gives_another_offer(outcomes: Outcomes) -> No
     assert [each["address"] for each in outcome.facts["network"][0]["gained"]] == [outcome.facts["new"]]
     assert outcome.facts["remote"]["address"] == outcome.facts["new"]
     assert outcome.facts["restart"] == [], "what was described stays good"
+    assert outcome.codes == (0, 0)
+
+
+def test_who_was_unplugged_is_back_with_the_cable(outcomes: Outcomes, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = outcomes[UNPLUGGED].result()
+    with capsys.disabled():
+        print(f"\n  {UNPLUGGED} for {UNPLUGGED_FOR:g} s: back after {outcome.silences[0]} ms")
+    assert outcome.facts["lost"]["state"] == "connecting"
+    assert "no-network" in outcome.facts["health"]
+    assert "failed" not in {event["state"] for event in outcome.facts["peer"]}
     assert outcome.codes == (0, 0)

@@ -544,3 +544,15 @@ def test_two_sides_that_know_no_next_credentials_find_each_other_while_one_of_th
     couple.talk(1)
     assert all(is_settled(side) for side in couple.sides)
     assert [side.agent.generation for side in couple.sides] == [1, 1]
+
+
+def test_machine_without_any_network_for_minutes_is_back_when_it_has_one() -> None:
+    couple = Couple(left=("192.0.2.1:1000",), right=("192.0.2.2:2000",))
+    couple.talk(3)
+    couple.remove_base(couple.left, "192.0.2.1:1000")
+    couple.talk(300, 0.5)
+    assert couple.left.state() is AgentState.CHECKING
+    couple.add_base(couple.left, "192.0.2.1:1000")
+    couple.left.agent.restart(couple.network.now, RestartReason.NETWORK_CHANGED)
+    couple.talk(2)
+    assert all(is_settled(side) for side in couple.sides)

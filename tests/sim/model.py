@@ -41,6 +41,9 @@ and for one try at them that got lost.
 """
 
 TOLD = 5.0  # seconds of undisturbed traffic after which each side knows all addresses of the other
+CHECKS_PER_SECOND, CHECKS_AT_ONCE = 200, 100
+"""What one machine may send, repetitions included: RFC 8445 14.2 lets 200 new checks begin in a second."""
+
 TICK = 0.5  # seconds between two packets of everybody to everybody
 OPEN_SITES = [PUBLIC, FULL_CONE]  # where the first machine begins, so that all can meet it
 USUAL_SITES = [site for site in SITES if site is not BLOCKED]  # TCP has patience of its own: see test_nat_table
@@ -82,6 +85,8 @@ class Machine:
     silent_since: float | None = None
     got: set[tuple[str, bytes]] = field(default_factory=set)
     looked: int = 0
+    counted: int = 0
+    counted_at: float = 0.0
 
     @property
     def ip(self) -> str:
@@ -170,6 +175,7 @@ class Model:
             for packet in machine.host.received[machine.looked :]:
                 self._look_at(machine, packet)
             machine.looked = len(machine.host.received)
+            self._look_at_checks(machine)
             for peer in machine.host.node.peers:
                 self._look_at_size(peer)
 
@@ -244,6 +250,13 @@ class Model:
         is_new = (source, packet) not in machine.got
         assert is_new, f"seed {self.network.seed}: {machine.host.name} got a packet of {source} twice"
         machine.got.add((source, packet))
+
+    def _look_at_checks(self, machine: Machine) -> None:
+        """Hold a machine to the pace of its checks: two agents that never find rest must not flood the network."""
+        checks, now = self.network.counts[machine.host].checks, self.network.now
+        most = CHECKS_AT_ONCE + CHECKS_PER_SECOND * (now - machine.counted_at)
+        sent, machine.counted, machine.counted_at = checks - machine.counted, checks, now
+        assert sent < most, f"seed {self.network.seed}: {machine.host.name} sent {sent} checks by {now:.2f}"
 
     def _talks(self, left: Machine, right: Machine, since: int) -> bool:
         """Tell whether each side got a packet that was sent after number `since`."""
