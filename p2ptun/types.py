@@ -107,6 +107,8 @@ class SendError(Enum):
     TOO_LARGE = "too large for the link"
     NO_BUFFERS = "no buffers"
     SOURCE_GONE = "local address gone"
+    UNTRUSTED = "certificate refused"  # TLS only: the server can't prove its name
+    REFUSED_BY_RELAY = "refused by the relay"  # RFC 8656 19.1: 403, it doesn't send there for us
     THROUGH_TUNNEL = "through a tunnel"  # the route leads into one; what it carries would run through itself
     OTHER = "refused by the kernel"
 

@@ -37,6 +37,7 @@ class PairProblem(Enum):
     EXPIRED = "consent expired"
     UNREACHABLE = "unreachable"  # the rest: what the kernel said, see SEND_PROBLEMS
     FORBIDDEN = "forbidden"
+    REFUSED_BY_RELAY = "refused by the relay"
     THROUGH_TUNNEL = "through a tunnel"
     TOO_BIG = "too big"
     REFUSED = "refused"
@@ -49,6 +50,8 @@ SEND_PROBLEMS: dict[SendError, PairProblem | None] = {
     SendError.UNREACHABLE: PairProblem.UNREACHABLE,
     SendError.SOURCE_GONE: PairProblem.UNREACHABLE,
     SendError.REFUSED_BY_FIREWALL: PairProblem.FORBIDDEN,
+    SendError.REFUSED_BY_RELAY: PairProblem.REFUSED_BY_RELAY,
+    SendError.UNTRUSTED: None,  # a server's certificate: no pair's affair
     SendError.THROUGH_TUNNEL: PairProblem.THROUGH_TUNNEL,
     SendError.TOO_LARGE: PairProblem.TOO_BIG,
     SendError.REFUSED: PairProblem.REFUSED,
@@ -57,7 +60,12 @@ SEND_PROBLEMS: dict[SendError, PairProblem | None] = {
 }
 """What a refused datagram says of its pair."""
 
-FATAL_PROBLEMS = (PairProblem.UNREACHABLE, PairProblem.FORBIDDEN, PairProblem.THROUGH_TUNNEL)
+FATAL_PROBLEMS = (
+    PairProblem.UNREACHABLE,
+    PairProblem.FORBIDDEN,
+    PairProblem.REFUSED_BY_RELAY,
+    PairProblem.THROUGH_TUNNEL,
+)
 """What ends a running check at once; the rest that the kernel says are hints."""
 
 

@@ -1,0 +1,1 @@
+"""TURN (RFC 8656), the client's side: addresses on a server that relays for us."""
