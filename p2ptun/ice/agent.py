@@ -18,7 +18,7 @@ selected path fares; CHECKING after them that it is lost and another is looked f
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 
 from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate import Candidate
@@ -29,17 +29,14 @@ from p2ptun.ice.connection import Connection, Timer
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import (
     AgentState,
-    CandidateGathered,
     DropReason,
     Event,
-    GatheringCompleted,
     PairSelected,
     RestartReason,
     RoleChanged,
 )
-from p2ptun.ice.gathering import Gathering
+from p2ptun.ice.gatherer import Gatherer
 from p2ptun.ice.lineage import Lineage
-from p2ptun.ice.local import LocalCandidates
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairSnapshot, PairState
 from p2ptun.ice.role import Role, Stance
@@ -71,13 +68,11 @@ class Agent:
         self._refused = config.refused_networks
         self._stance = Stance(role, tie_breaker)
         self._announced_role = role
-        self._local = LocalCandidates(credentials, config.max_candidates)
-        self._gathering = Gathering(config, random_bytes, pacer)
-        self._is_gathered = False
-        self._gathered_generation = credentials.generation
-        lineage = Lineage(config, credentials, self._stance, self._local, random_bytes, pacer)
-        self._lineage = lineage
-        self._connection = Connection(config, self._stance, lineage, random_bytes)
+        self._events: deque[Event] = deque()
+        self._gatherer = Gatherer(config, credentials, random_bytes, pacer, self._events)
+        self._local = self._gatherer.candidates
+        self._lineage = Lineage(config, credentials, self._stance, self._local, random_bytes, pacer)
+        self._connection = Connection(config, self._stance, self._lineage, random_bytes, self._events)
 
     @property
     def state(self) -> AgentState:
@@ -122,7 +117,7 @@ class Agent:
     @property
     def public_addresses(self) -> frozenset[IPAddress]:
         """Addresses of ours that servers see as they are."""
-        return self._local.public_addresses
+        return self._gatherer.public_addresses
 
     @property
     def remote_candidates(self) -> tuple[Candidate, ...]:
@@ -152,7 +147,7 @@ class Agent:
     @property
     def bindings(self) -> tuple[int, int]:
         """How many questions to STUN servers have a result, and how many were asked."""
-        return self._gathering.progress
+        return self._gatherer.bindings.progress
 
     def may_send(self, now: float) -> bool:
         """Tell whether data may go out on the selected pair now (RFC 7675 5.1)."""
@@ -163,35 +158,40 @@ class Agent:
 
         `tcp_type` says what a TCP base is for: the discard port means active, any other one passive unless it says so.
         """
-        host = self._local.add_host(base, tcp_type)
-        if host is None:
-            return
-        self._connection.events.append(CandidateGathered(host))
-        self._is_gathered = False
-        self._gathering.add_base(base, now)
-        for generation in self._lineage.active:
-            generation.add_local_candidate(host)
-        self._connection.be_patient(now)
-        self._settle(now)
+        self._pair(self._gatherer.add_socket(base, tcp_type, now), now)
+
+    def add_relayed_address(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None, now: float) -> None:
+        """Make the candidate of an address that `server` relays for us, which sees us as `mapped`.
+
+        It is a base like any other (RFC 8445 5.1.1.2): source of what is to be relayed, local end of what was.
+        """
+        self._pair(self._gatherer.add_relayed(relayed, server, mapped), now)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
-        """Forget a socket with its candidates and pairs, at once. Harmless when it isn't known."""
-        if self._local.host(base) is None:
-            return
-        self._local.remove_host(base)
-        self._gathering.remove_base(base)
-        self._connection.lose_base(base)
-        self._connection.be_patient(now)
+        """Forget a base, socket or relayed, with its candidates and pairs, at once. Harmless when it isn't known."""
+        if self._gatherer.remove_base(base):
+            self._connection.lose_base(base)
+            self._connection.be_patient(now)
+            self._settle(now)
+
+    def add_mapped_address(self, base: Endpoint, external: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Know that `gateway` forwards `external` to a socket, as it was asked to (RFC 6886, RFC 6887)."""
+        self._gatherer.add_mapping(base, external, gateway)
+        self._settle(now)
+
+    def remove_mapped_address(self, base: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Know that it forwards nothing to that socket any more."""
+        self._gatherer.remove_mapping(base, gateway)
         self._settle(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
         """Ask one more server from every socket."""
-        self._gathering.add_server(server, now)
+        self._gatherer.bindings.add_server(server, now)
         self._settle(now)
 
     def end_of_servers(self, now: float) -> None:
         """Know that no more servers come: gathering is complete when all have answered or were given up."""
-        self._gathering.end_of_servers()
+        self._gatherer.bindings.end_of_servers()
         self._settle(now)
 
     def refuse_networks(self, networks: tuple[IPNetwork, ...]) -> None:
@@ -228,7 +228,7 @@ class Agent:
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
         """Take in a candidate from signalling. One that is refused is counted in `drops`."""
-        reason = self._lineage.newest.add_remote_candidate(candidate)
+        reason = self._lineage.add_remote_candidate(candidate)
         if reason is None:
             self._connection.be_patient(now)
             self._settle(now)
@@ -251,7 +251,7 @@ class Agent:
         One that has just begun is hastened instead, and one too many waits: a flapping network restarts once a second.
         """
         if self._connection.restart(reason, now):
-            self._gathering.renew(now)
+            self._gatherer.renew(now)
         self._settle(now)
 
     def record_sent(self, now: float) -> None:
@@ -287,7 +287,7 @@ class Agent:
             return
         is_fatal = problem in FATAL_PROBLEMS or base.transport is not Transport.UDP
         if is_fatal:
-            self._gathering.record_send_error(base, remote)
+            self._gatherer.bindings.record_send_error(base, remote)
         for pair in self._lineage.find(base, remote):
             pair.blame(problem)
             if is_fatal and pair is self._connection.path.pair:
@@ -312,7 +312,7 @@ class Agent:
         """Act on everything that is due."""
         if self._connection.is_over:
             return
-        self._gathering.handle_timeout(now)
+        self._gatherer.bindings.handle_timeout(now)
         self._connection.handle_timeout(now)
         self._settle(now)
 
@@ -320,17 +320,17 @@ class Agent:
         """Give a datagram to send."""
         if self._connection.is_over:
             return None
-        return self._lineage.next_transmit() or self._gathering.next_transmit()
+        return self._lineage.next_transmit() or self._gatherer.bindings.next_transmit()
 
     def next_event(self) -> Event | None:
         """Give what happened."""
-        return self._connection.events.popleft() if self._connection.events else None
+        return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do."""
         if self._connection.is_over:
             return None
-        times = (self._connection.next_timeout(), self._gathering.next_timeout())
+        times = (self._connection.next_timeout(), self._gatherer.bindings.next_timeout())
         return earliest(times)
 
     @property
@@ -342,14 +342,14 @@ class Agent:
     def _timeouts(self) -> dict[Timer, float]:
         if self._connection.is_over:
             return {}
-        times = {**self._connection.timeouts(), Timer.GATHERING: self._gathering.next_timeout()}
+        times = {**self._connection.timeouts(), Timer.GATHERING: self._gatherer.bindings.next_timeout()}
         return {timer: at for timer, at in times.items() if at is not None}
 
     def _receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> DropReason | None:
         """Sort a datagram to where it belongs; give the reason when it belongs nowhere."""
         if self._connection.is_over:
             return DropReason.CLOSED
-        if self._local.host(local) is None:
+        if self._local.at(local) is None:
             return DropReason.UNKNOWN_SOCKET
         peer = destination_from(local, source)
         if peer is None:
@@ -359,7 +359,7 @@ class Agent:
             return message
         if not message.is_response:
             return self._receive_request(message, peer, local, now)
-        receiver = self._gathering if self._gathering.has_asked(message) else self._lineage
+        receiver = self._gatherer.bindings if self._gatherer.bindings.has_asked(message) else self._lineage
         return receiver.receive_response(message, peer, local, now)
 
     def _receive_request(self, request: Message, peer: Endpoint, local: Endpoint, now: float) -> DropReason | None:
@@ -371,6 +371,15 @@ class Agent:
         self.is_checked |= reason is None
         return reason
 
+    def _pair(self, candidate: Candidate | None, now: float) -> None:
+        """Make pairs of a new base, if there is one."""
+        if candidate is None:
+            return
+        for generation in self._lineage.active:
+            generation.add_local_candidate(candidate)
+        self._connection.be_patient(now)
+        self._settle(now)
+
     def _drop(self, reason: DropReason) -> None:
         self.drops[reason] += 1
         logger.debug("dropped: %s", reason.value)
@@ -380,21 +389,10 @@ class Agent:
             return
         if self._announced_role is not self.role:
             self._announced_role = self.role
-            self._connection.events.append(RoleChanged(self.role))
-        self._collect_mappings()
-        may_grow = not (self._gathering.is_complete and self._lineage.newest.has_all_remote)
+            self._events.append(RoleChanged(self.role))
+        self._gatherer.collect()
+        may_grow = not (self._gatherer.is_complete and self._lineage.newest.has_all_remote)
         self._connection.settle(may_grow, now)
-        if self._gathered_generation != self.generation:
-            self._gathered_generation, self._is_gathered = self.generation, False
-            self._gathering.renew(now)
-            self._collect_mappings()
+        self._gatherer.follow(self.generation, now)
         if self._lineage.is_settled:
-            self._gathering.rest()
-
-    def _collect_mappings(self) -> None:
-        while (mapping := self._gathering.next_mapping()) is not None:
-            if (event := self._local.record_mapping(mapping)) is not None:
-                self._connection.events.append(event)
-        if self._gathering.is_complete and not self._is_gathered:
-            self._is_gathered = True
-            self._connection.events.append(GatheringCompleted())
+            self._gatherer.bindings.rest()

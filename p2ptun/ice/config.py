@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from p2ptun.errors import ConfigError
 from p2ptun.ice.pacer import MIN_PACE
@@ -18,6 +19,14 @@ MAX_PAIRS = 100  # RFC 8445 6.1.2.5
 CONSENT_INTERVAL = 5.0  # RFC 7675 5.1, randomized by CONSENT_JITTER
 CONSENT_JITTER = (0.8, 1.2)
 CONSENT_TIMEOUT = 30.0  # RFC 7675 5.1
+
+
+class PathPolicy(Enum):
+    """Which paths a person wants."""
+
+    ANY = "any"  # direct where that works, through a relay where it doesn't
+    DIRECT = "direct"  # no relay of ours, and none of the peer's
+    RELAY = "relay"  # through a relay of ours only: the peer learns no other address of this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class AgentConfig:
         max_pairs: Bound of the check list.
         max_candidates: Bound of local, of signalled and of peer-reflexive candidates, each, and of early checks.
         max_servers: Bound of STUN servers.
+        path_policy: Which paths may be taken.
         refused_networks: Remote candidates inside are dropped, as are packets that come from there. Add the prefixes
             of every tunnel, so that no tunnel ever runs through another.
     """
@@ -70,6 +80,7 @@ class AgentConfig:
     max_pairs: int = MAX_PAIRS
     max_candidates: int = 32
     max_servers: int = 16
+    path_policy: PathPolicy = PathPolicy.ANY
     refused_networks: tuple[IPNetwork, ...] = DEFAULT_REFUSED_NETWORKS
 
     def __post_init__(self) -> None:

@@ -60,11 +60,14 @@ class Timer(Enum):
 class Connection:
     """Selects, nominates, watches, restarts. `settle` draws the conclusions of whatever has just happened."""
 
-    def __init__(self, config: AgentConfig, stance: Stance, lineage: Lineage, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self, config: AgentConfig, stance: Stance, lineage: Lineage, random_bytes: RandomBytes, events: deque[Event]
+    ) -> None:
+        """Begin with nothing; what happens is added to `events`."""
         self.lineage = lineage
         self.path = Path(config, random_bytes)
         self.state = AgentState.NEW
-        self.events: deque[Event] = deque()
+        self.events = events
         self.options = RemoteOptions()
         self._config = config
         self._stance = stance

@@ -73,6 +73,7 @@ class DropReason(Enum):
     UNKNOWN_TRANSACTION = "answers nothing that we asked"
     FOREIGN_GENERATION = "of another generation"
     TOO_MANY = "too many candidates or checks"
+    UNWANTED_RELAY = "relay of the other side, which isn't wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,13 @@ class CandidateChanged:
 
     old: Candidate
     new: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRemoved:
+    """A local candidate is gone while its socket stays: a gateway forwards it no longer."""
+
+    candidate: Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,7 @@ class StateChanged:
 Event: TypeAlias = (
     CandidateGathered
     | CandidateChanged
+    | CandidateRemoved
     | GatheringCompleted
     | RoleChanged
     | Restarted

@@ -95,7 +95,9 @@ class Gathering:
             self._bind(base, server, alternative, now)
 
     def remove_base(self, base: Endpoint) -> None:
-        """Forget a socket."""
+        """Forget a socket. Harmless when it isn't known, as a relayed address isn't."""
+        if base not in self._bases:
+            return
         self._bases.remove(base)
         for key in [key for key in self._bindings if key[0] == base]:
             del self._bindings[key]

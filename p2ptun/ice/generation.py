@@ -118,7 +118,7 @@ class Generation:
             added = self.remote_candidates.add(candidate)
             if added is None:
                 return DropReason.TOO_MANY
-            for host in self._local_candidates.hosts:
+            for host in self._local_candidates.bases:
                 self._pair(host, added)
         elif known.type is CandidateType.PEER_REFLEXIVE:
             told = self.remote_candidates.upgrade(known, candidate)
@@ -302,7 +302,7 @@ class Generation:
         return None
 
     def _learn_pair(self, check: InboundCheck, base: Endpoint, source: Endpoint) -> CandidatePair | None:
-        host = self._local_candidates.host(base)
+        host = self._local_candidates.at(base)
         if host is None:
             return None
         self.remote_candidates.forget_one(self.checklist.failed_remotes(), learnt=True)

@@ -15,8 +15,9 @@ from dataclasses import replace
 
 from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.check import Refusal, read_check
-from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.config import AgentConfig, PathPolicy
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.generation import Generation
@@ -25,6 +26,7 @@ from p2ptun.ice.nomination import best_pair
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.pair import CandidatePair, PairProblem
 from p2ptun.ice.role import Role, Stance
+from p2ptun.ice.scope import signalled
 from p2ptun.stun.attribute import USERNAME
 from p2ptun.stun.message import Message
 from p2ptun.types import Endpoint, IPNetwork, RandomBytes, Transmit
@@ -63,6 +65,7 @@ class Lineage:
         self._carrier: CandidatePair | None = None
         self._retires_at: float | None = None
         self._announced: deque[float] = deque(maxlen=MAX_ANNOUNCED)
+        self._barred: deque[Endpoint] = deque(maxlen=config.max_candidates)
 
     @property
     def generations(self) -> list[Generation]:
@@ -165,6 +168,23 @@ class Lineage:
         else:
             generation.expire(pair)
 
+    def add_remote_candidate(self, candidate: Candidate) -> DropReason | None:
+        """Take in what the peer told; give the reason when it is refused.
+
+        Where only direct paths are wanted, a relay of the peer's is barred: its checks may have come before its name.
+        """
+        if self._config.path_policy is not PathPolicy.DIRECT or candidate.type is not CandidateType.RELAYED:
+            return self.newest.add_remote_candidate(candidate)
+        barred = signalled(candidate.endpoint)
+        if barred not in self._barred:
+            self._barred.append(barred)
+        for generation in self.generations:
+            generation.remote_candidates.remove(barred)
+            for pair in generation.checklist.pairs:
+                if pair.remote.endpoint == barred:
+                    generation.expire(pair)
+        return DropReason.UNWANTED_RELAY
+
     def refuse(self, networks: tuple[IPNetwork, ...]) -> None:
         """Refuse remote candidates inside these from now on."""
         self._refused = networks
@@ -189,6 +209,8 @@ class Lineage:
 
     def receive_request(self, request: Message, source: Endpoint, base: Endpoint) -> DropReason | None:
         """Give a check to the generation that it names; to the newest when it names none."""
+        if signalled(source) in self._barred:
+            return DropReason.UNWANTED_RELAY
         ufrag = (request.get(USERNAME) or "").partition(":")[0]
         if ufrag == self.next_local.ufrag:
             return DropReason.FOREIGN_GENERATION  # it announced nothing; if it came too soon, it will be repeated

@@ -1,4 +1,7 @@
-"""Our own candidates: one host candidate for each socket, and what servers and the peer see of it (RFC 8445 5.1.1).
+"""Our own candidates: one for each base, and what servers, gateways and the peer see of it (RFC 8445 5.1.1).
+
+A base is a socket of ours, whose candidate is a host candidate, or a relayed address, which is its own base (RFC 8445
+5.1.1.2). Pairs are made of bases only.
 
 Addresses that others saw come in as STUN has them, without a transport, which decodes as UDP: here they take over the
 transport of their base (RFC 6544 7.1).
@@ -29,16 +32,16 @@ class LocalCandidates:
     def __init__(self, credentials: Credentials, max_hosts: int) -> None:
         self._credentials = credentials
         self._max_hosts = max_hosts
-        self._hosts: dict[Endpoint, Candidate] = {}
+        self._bases: dict[Endpoint, Candidate] = {}
         self._ranks: dict[Endpoint, int] = {}
         self._reflexive: dict[tuple[Endpoint, Endpoint], Candidate] = {}
         self._foundations: dict[_FoundationKey, str] = {}
         self._public: set[Endpoint] = set()
 
     @property
-    def hosts(self) -> tuple[Candidate, ...]:
-        """The host candidates: what pairs are made of."""
-        return tuple(self._hosts.values())
+    def bases(self) -> tuple[Candidate, ...]:
+        """The host and relayed candidates: what pairs are made of."""
+        return tuple(self._bases.values())
 
     @property
     def public_addresses(self) -> frozenset[IPAddress]:
@@ -46,12 +49,12 @@ class LocalCandidates:
         return frozenset(base.address for base in self._public)
 
     def __iter__(self) -> Iterator[Candidate]:
-        yield from self._hosts.values()
+        yield from self._bases.values()
         yield from self._reflexive.values()
 
-    def host(self, base: Endpoint) -> Candidate | None:
-        """Give the host candidate of a socket; None for a socket that isn't ours."""
-        return self._hosts.get(base)
+    def at(self, base: Endpoint) -> Candidate | None:
+        """Give the candidate that is a base of ours; None for anything else."""
+        return self._bases.get(base)
 
     def find(self, base: Endpoint, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate of `base` which others see at `endpoint`."""
@@ -64,22 +67,36 @@ class LocalCandidates:
         `tcp_type` says what a TCP base is for where `base_type` would guess wrong.
         """
         tcp_type = tcp_type or base_type(base)
-        if base in self._hosts or self._count(tcp_type) >= self._max_hosts:
+        if base in self._bases or self._count(tcp_type) >= self._max_hosts:
             return None
         self._ranks[base] = self._free_rank(base, tcp_type)
         priority = self._priority(CandidateType.HOST, base, tcp_type)
-        self._hosts[base] = self._make(CandidateType.HOST, base, base, priority, tcp_type)
-        return self._hosts[base]
+        self._bases[base] = self._make(CandidateType.HOST, base, base, priority, tcp_type)
+        return self._bases[base]
+
+    def add_relayed(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None) -> Candidate | None:
+        """Make the candidate of an address on a relay; None when it is known or there are too many.
+
+        `mapped` is where the server sees us. It ranks behind every host: the priority of a check from here is computed
+        as from anywhere else (RFC 8445 7.1.1), and the peer may take it for a better way than it is.
+        """
+        if relayed in self._bases or self._count(None, CandidateType.RELAYED) >= self._max_hosts:
+            return None
+        self._ranks[relayed] = self._max_hosts + self._free_rank(relayed, None, self._max_hosts)
+        priority = self._priority(CandidateType.RELAYED, relayed, None)
+        made = self._make(CandidateType.RELAYED, relayed, relayed, priority, None, server)
+        self._bases[relayed] = replace(made, related=mapped)
+        return self._bases[relayed]
 
     def restamp(self, credentials: Credentials) -> None:
         """Let every candidate belong to the generation of `credentials`: a restart tells them all anew."""
         self._credentials = credentials
-        self._hosts = {base: self._stamped(host) for base, host in self._hosts.items()}
+        self._bases = {base: self._stamped(each) for base, each in self._bases.items()}
         self._reflexive = {key: self._stamped(candidate) for key, candidate in self._reflexive.items()}
 
-    def remove_host(self, base: Endpoint) -> None:
-        """Drop a socket with everything that was seen of it."""
-        self._hosts.pop(base, None)
+    def remove(self, base: Endpoint) -> None:
+        """Drop a base with everything that was seen of it."""
+        self._bases.pop(base, None)
         self._ranks.pop(base, None)
         self._public.discard(base)
         for key in [key for key in self._reflexive if key[0] == base]:
@@ -102,21 +119,25 @@ class LocalCandidates:
             return CandidateChanged(old, new)
         return CandidateGathered(new) if twin is None else None
 
+    def remove_mapping(self, base: Endpoint, server: Endpoint) -> Candidate | None:
+        """Forget what one server or gateway told of a base; give the candidate that is gone with it."""
+        return self._reflexive.pop((base, server), None)
+
     def check_priority(self, base: Endpoint) -> int:
         """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 7.1.1)."""
-        return self._priority(CandidateType.PEER_REFLEXIVE, base, self._hosts[base].tcp_type)
+        return self._priority(CandidateType.PEER_REFLEXIVE, base, self._bases[base].tcp_type)
 
     def seen_as(self, base: Endpoint, endpoint: Endpoint) -> Candidate:
         """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 7.2.5.3.1)."""
         known = self.find(base, endpoint)
         kind, seen = CandidateType.PEER_REFLEXIVE, _over(base, endpoint)
-        return known or self._make(kind, seen, base, self.check_priority(base), self._hosts[base].tcp_type)
+        return known or self._make(kind, seen, base, self.check_priority(base), self._bases[base].tcp_type)
 
     def _stamped(self, candidate: Candidate) -> Candidate:
         return replace(candidate, generation=self._credentials.generation, ufrag=self._credentials.ufrag)
 
     def _make_reflexive(self, mapping: Mapping) -> Candidate:
-        kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._hosts[mapping.base].tcp_type
+        kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._bases[mapping.base].tcp_type
         priority = self._priority(kind, base, tcp_type, mapping.alternative)
         return self._make(kind, _over(base, mapping.endpoint), base, priority, tcp_type, mapping.server)
 
@@ -157,18 +178,18 @@ class LocalCandidates:
         preference = tcp_local_preference(kind, tcp_type, rank, version, alternative)
         return candidate_priority(kind, preference, Transport.TCP)
 
-    def _count(self, tcp_type: TcpType | None) -> int:
-        return sum(host.tcp_type is tcp_type for host in self._hosts.values())
+    def _count(self, tcp_type: TcpType | None, kind: CandidateType = CandidateType.HOST) -> int:
+        return sum(each.tcp_type is tcp_type and each.type is kind for each in self._bases.values())
 
-    def _free_rank(self, base: Endpoint, tcp_type: TcpType | None) -> int:
-        """Find the first rank of family and kind that nobody has; an address that comes back may take its old one."""
+    def _free_rank(self, base: Endpoint, tcp_type: TcpType | None, first: int = 0) -> int:
+        """Count from `first` to a rank of family and kind that nobody has; who comes back may take its old one."""
         version = base.address.version
         taken = {
-            self._ranks[host.base]
-            for host in self._hosts.values()
-            if host.tcp_type is tcp_type and host.base.address.version == version
+            self._ranks[other.base]
+            for other in self._bases.values()
+            if other.tcp_type is tcp_type and other.base.address.version == version
         }
-        return next(rank for rank in range(len(taken) + 1) if rank not in taken)
+        return next(rank for rank in range(len(taken) + 1) if first + rank not in taken)
 
 
 def _over(base: Endpoint, endpoint: Endpoint) -> Endpoint:

@@ -526,6 +526,7 @@ def test_pitfall_23_send_error_concerns_one_pair_only(error: SendError) -> None:
         SendError.UNREACHABLE,
         SendError.SOURCE_GONE,
         SendError.REFUSED_BY_FIREWALL,
+        SendError.REFUSED_BY_RELAY,
         SendError.THROUGH_TUNNEL,
     )
     assert hit.problem is SEND_PROBLEMS[error]

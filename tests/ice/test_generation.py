@@ -148,7 +148,7 @@ def test_nothing_is_checked_before_the_credentials() -> None:
 
 def test_check_that_cannot_be_built_is_a_bug_of_the_caller() -> None:
     bench = Bench()
-    pair = CandidatePair(bench.local.hosts[0], host("192.0.2.1:2"), PEER)
+    pair = CandidatePair(bench.local.bases[0], host("192.0.2.1:2"), PEER)
     with pytest.raises(LocalProtocolError):
         bench.generation.check_consent(pair, START)
 
@@ -407,7 +407,7 @@ def test_number_of_strangers_is_bounded() -> None:
 def test_check_to_a_socket_that_is_gone_teaches_nothing() -> None:
     bench = Bench()
     assert bench.request(STRANGER) is None
-    bench.local.remove_host(BASE)
+    bench.local.remove(BASE)
     assert bench.generation.set_remote_credentials(THEIRS) == [DropReason.TOO_MANY]
 
 

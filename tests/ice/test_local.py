@@ -31,8 +31,8 @@ def test_host_candidate_is_its_own_base_and_carries_the_generation() -> None:
     assert candidate is not None
     assert (candidate.endpoint, candidate.base, candidate.related) == (FIRST, FIRST, None)
     assert (candidate.type, candidate.generation, candidate.ufrag) == (CandidateType.HOST, 3, "abcd")
-    assert local.host(FIRST) is candidate
-    assert local.hosts == (candidate,)
+    assert local.at(FIRST) is candidate
+    assert local.bases == (candidate,)
     assert local.add_host(FIRST) is None
 
 
@@ -51,7 +51,7 @@ def test_pitfall_12_preferences_are_unique_and_families_interleave() -> None:
 def test_freed_rank_is_given_again() -> None:
     local = make("10.0.0.1:1", "10.0.0.2:1")
     before = local.check_priority(FIRST)
-    local.remove_host(FIRST)
+    local.remove(FIRST)
     local.add_host(at("10.0.0.3:1"))
     assert local.check_priority(at("10.0.0.3:1")) == before
 
@@ -90,7 +90,7 @@ def test_an_address_that_a_server_sees_as_it_is_is_public() -> None:
     assert local.public_addresses == frozenset()
     local.record_mapping(Mapping(SECOND, SERVER, 0, SECOND))
     assert local.public_addresses == {SECOND.address}
-    local.remove_host(SECOND)
+    local.remove(SECOND)
     assert local.public_addresses == frozenset()
 
 
@@ -111,7 +111,7 @@ def test_mapping_that_turns_into_a_known_one_points_there() -> None:
     assert isinstance(twin, CandidateGathered)
     assert isinstance(event, CandidateChanged)
     assert event.new is twin.candidate
-    assert list(local) == [local.host(FIRST), twin.candidate]
+    assert list(local) == [local.at(FIRST), twin.candidate]
 
 
 def test_pitfall_8_unknown_address_seen_by_the_peer_is_peer_reflexive() -> None:
@@ -136,10 +136,10 @@ def test_pitfall_22_zones_do_not_matter_when_the_peer_tells_what_it_saw() -> Non
 def test_removed_socket_takes_its_candidates_along() -> None:
     local = make("10.0.0.1:1", "10.0.0.2:1")
     local.record_mapping(Mapping(FIRST, SERVER, 0, SEEN))
-    local.remove_host(FIRST)
-    assert list(local) == [local.host(SECOND)]
-    assert local.host(FIRST) is None
-    local.remove_host(FIRST)
+    local.remove(FIRST)
+    assert list(local) == [local.at(SECOND)]
+    assert local.at(FIRST) is None
+    local.remove(FIRST)
 
 
 def tcp(text: str) -> Endpoint:
@@ -159,7 +159,7 @@ def make_over_tcp() -> LocalCandidates:
 
 
 def test_tcp_bases_have_their_types_and_differ_from_a_udp_base_of_the_same_port() -> None:
-    kinds = [(host.endpoint, host.tcp_type) for host in make_over_tcp().hosts]
+    kinds = [(host.endpoint, host.tcp_type) for host in make_over_tcp().bases]
     assert kinds == [
         (FIRST, None),
         (PASSIVE, TcpType.PASSIVE),
@@ -181,8 +181,8 @@ def test_candidates_of_all_kinds_have_unique_priorities_in_the_order_of_rfc_6544
         local.add_host(Endpoint.of(address, 1))
         local.add_host(Endpoint.of(address, 1, Transport.TCP))
         local.add_host(active_base(Endpoint.of(address, 1).address))
-    assert len({host.priority for host in local.hosts}) == len(local.hosts) == 13
-    ranked = sorted(local.hosts, key=lambda host: -host.priority)
+    assert len({host.priority for host in local.bases}) == len(local.bases) == 13
+    ranked = sorted(local.bases, key=lambda host: -host.priority)
     order = [None] * 4 + [TcpType.ACTIVE] * 4 + [TcpType.PASSIVE] * 4 + [TcpType.SIMULTANEOUS_OPEN]
     assert [host.tcp_type for host in ranked] == order
     assert [host.endpoint.address.version for host in ranked] == [6, 4, 6, 4] * 3 + [4]
@@ -196,7 +196,7 @@ def test_tcp_bases_take_no_place_from_udp() -> None:
 
 
 def test_active_and_passive_share_a_foundation_that_udp_and_simultaneous_open_do_not() -> None:
-    udp, passive, active, both = make_over_tcp().hosts
+    udp, passive, active, both = make_over_tcp().bases
     assert passive.foundation == active.foundation
     assert len({udp.foundation, passive.foundation, both.foundation}) == 3
 
@@ -204,7 +204,7 @@ def test_active_and_passive_share_a_foundation_that_udp_and_simultaneous_open_do
 @pytest.mark.parametrize("base", [PASSIVE, ACTIVE, OPEN])
 def test_what_the_peer_saw_takes_over_the_transport_of_the_base(base: Endpoint) -> None:
     local = make_over_tcp()
-    host = local.host(base)
+    host = local.at(base)
     assert host is not None
     assert local.seen_as(base, at(str(base))) is host
     learnt = local.seen_as(base, SEEN)
