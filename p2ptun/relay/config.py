@@ -1,0 +1,66 @@
+"""What whoever runs a server decides: which addresses it relays from, to whom, and how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from p2ptun.types import IPAddress, IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of everything a server gives. Every default is our choice.
+
+    Attributes:
+        allocations: Allocations in all, reserved ports included. A request beyond gets 508.
+        user_allocations: Those of one user name. A request beyond gets 486.
+        address_allocations: Those of one client address: an IPv4 address, an IPv6 /56. A request beyond gets 486.
+        permissions: Peer addresses of one allocation. A request beyond gets 508.
+        channels: Channels of one allocation, those that still cool down included. A request beyond gets 508.
+        lifetime: The longest lifetime that is granted, in seconds (RFC 8656 7.2 recommends an hour).
+        allocation_rate: Bytes a second that one allocation may relay, both ways together; 0 for no cap.
+        total_rate: Bytes a second that all of them may relay, both ways together; 0 for no cap.
+        unauthenticated_rate: Bytes a second of answers that one address (IPv4, or IPv6 /56) may get over UDP before
+            it has proved who it is. Sources are forged: this is what a victim of reflection gets from us at most.
+        unauthenticated_burst: Bytes of such answers at once.
+    """
+
+    allocations: int = 4096
+    user_allocations: int = 32
+    address_allocations: int = 256
+    permissions: int = 256
+    channels: int = 256
+    lifetime: int = 3600
+    allocation_rate: int = 0
+    total_rate: int = 0
+    unauthenticated_rate: int = 16_384
+    unauthenticated_burst: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """A server's configuration.
+
+    Attributes:
+        realm: The realm of the long-term credentials; people see it when they are asked for a password.
+        relay_addresses: Addresses of this machine to relay from, IPv4 or IPv6 or both. Without any there is no TURN.
+        lowest_port: The first port to relay from.
+        highest_port: The last one.
+        own_addresses: Every address of this machine, so that nobody reaches its other services through the relay;
+            addresses of listeners and relays count as own ones without being named here.
+        allowed_peers: Networks that the relay may reach although they are private, or this machine.
+        refused_peers: Networks that it may not reach besides those that it never does; these win over `allowed_peers`.
+        hides_usernames: Whether clients are asked to send USERHASH instead of their user name (RFC 8489 9.2). Only
+            for credentials that are known beforehand: nobody finds a time-limited user name by its hash.
+        limits: How much it gives.
+    """
+
+    realm: str = "p2ptun"
+    relay_addresses: tuple[IPAddress, ...] = ()
+    lowest_port: int = 49152  # RFC 8656 7.2: the Dynamic or Private Port range
+    highest_port: int = 65535
+    own_addresses: frozenset[IPAddress] = frozenset()
+    allowed_peers: tuple[IPNetwork, ...] = ()
+    refused_peers: tuple[IPNetwork, ...] = ()
+    hides_usernames: bool = False
+    limits: Limits = field(default=Limits())
