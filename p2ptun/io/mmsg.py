@@ -25,11 +25,11 @@ SLOTS: Final = 64
 """Datagrams of one recvmmsg: enough that the call itself no longer counts, few enough that the caches hold them."""
 
 SLOT_SIZE: Final = (1 << 16) + 4096 + 64
-"""Bytes between slots: the largest datagram fits, and the first lines of neighbours don't share a place in the cache."""
+"""Bytes between slots: the largest datagram fits, and neighbours don't begin at the same place of the caches."""
 
 _CData: TypeAlias = Any
 
-_ffi = FFI()
+_ffi: Any = FFI()
 _ffi.cdef("""
 struct iovec { void *iov_base; size_t iov_len; };
 struct msghdr { void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;

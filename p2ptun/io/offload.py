@@ -4,7 +4,7 @@
 
     one call:   | datagram 1 | datagram 2 | ... | datagram n |      all of one size, but the last may be shorter
 
-Linux knows the first since 4.18 and the second since 5.0. Both are asked for socket by socket, and either may be absent.
+Linux knows the first since 4.18, the second since 5.0. Both are asked for socket by socket; either may be absent.
 """
 
 from __future__ import annotations

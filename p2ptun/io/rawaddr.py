@@ -3,7 +3,7 @@
 ::
 
     IPv4, 16 bytes:  family (2, of the host) | port (2) | address (4) | zeros (8)
-    IPv6, 28 bytes:  family (2, of the host) | port (2) | flow label (4) | address (16) | interface index (4, of the host)
+    IPv6, 28 bytes:  family (2, of the host) | port (2) | flow label (4) | address (16) | interface (4, of the host)
 """
 
 from __future__ import annotations
