@@ -18,97 +18,30 @@ Ctrl-C or SIGTERM, the processes in them are ended and they are removed, those o
 from __future__ import annotations
 
 import itertools
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, TypeAlias, TypeVar
+from typing import IO, TypeAlias
 
-from tests.e2e.nat import FIREWALL, Nat, cut_ruleset
+from tests.e2e.command import LabError, missing, run_command, wait_until
+from tests.e2e.nat import Nat, around_the_kernel, cut_ruleset
+from tests.e2e.place import Attachment, Node, Plan, Router, behind, ends, set_address
+from tests.e2e.usernat import UserNat
+
+__all__ = ["REPOSITORY", "STUN_PORT", "Lab", "LabError", "Node", "Router", "missing", "wait_until"]
 
 STUN_PORT = 3478
-SERVERS_V4 = IPv4Network("203.0.113.0/24")
-SITES_V4 = IPv4Network("198.51.100.0/24")
-SERVERS_V6 = IPv6Network("2001:db8::/48")
-SITES_V6 = IPv6Network("2001:db8:1::/48")
-LANS_V6 = IPv6Network("2001:db8:2::/48")
-
-AnswerT = TypeVar("AnswerT")
 
 _NUMBERS = itertools.count(1)
 REPOSITORY = Path(__file__).resolve().parents[2]
 SignalHandler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 Stream: TypeAlias = int | IO[str] | None
-
-
-class LabError(Exception):
-    """A command that builds or uses the laboratory failed; the text says which and what it printed."""
-
-
-def missing() -> str:
-    """Say what this machine lacks for a laboratory; an empty string when it lacks nothing."""
-    if os.geteuid() != 0:
-        return "needs root"
-    tools = {"ip": "iproute2", "nft": "nftables", "ping": "iputils-ping"}
-    absent = [package for tool, package in tools.items() if shutil.which(tool) is None]
-    if absent:
-        return f"needs {', '.join(absent)}"
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return "needs /dev/net/tun"
-    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
-    return f"needs network namespaces: {probe.stderr.strip()}" if probe.returncode else ""
-
-
-def wait_until(condition: Callable[[], AnswerT], timeout: float, what: str) -> AnswerT:
-    """Ask `condition` until it returns something true, and return that. Raises LabError after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if answer := condition():
-            return answer
-        time.sleep(0.02)
-    raise LabError(f"not within {timeout:g} s: {what}")
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One namespace with one uplink. `device` is its end of the link, `peer_device` the end in namespace `upstream`."""
-
-    name: str
-    namespace: str
-    device: str
-    upstream: str
-    peer_device: str
-    ipv4: IPv4Address | None
-    ipv6: IPv6Address | None
-
-
-@dataclass(slots=True)
-class Router:
-    """A node with a network behind it; `hosts` counts those who live there."""
-
-    node: Node
-    lan_v4: IPv4Network
-    lan_v6: IPv6Network | None
-    hosts: itertools.count[int] = field(default_factory=lambda: itertools.count(10))
-
-
-@dataclass(frozen=True, slots=True)
-class _Attachment:
-    """Where a new node is plugged in: the upstream's namespace and bridge, its gateways, the node's own addresses."""
-
-    namespace: str
-    bridge: str
-    ipv4: IPv4Interface | None
-    ipv6: IPv6Interface | None
-    gateway_v4: IPv4Address
-    gateway_v6: IPv6Address
 
 
 class Lab:
@@ -119,17 +52,16 @@ class Lab:
         self._namespaces: list[str] = []
         self._processes: list[subprocess.Popen[str]] = []
         self._links = itertools.count()
-        self._servers = itertools.count()
-        self._sites = itertools.count()
-        self._routers = itertools.count(1)
+        self._plan = Plan()
+        self._nodes: dict[str, Node] = {}
         self._handlers: dict[int, SignalHandler] = {}
-        self._core = ""
+        self.core = ""
 
     def __enter__(self) -> Lab:
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._handlers[number] = signal.signal(number, _interrupt)
         try:
-            self._core = self._add_namespace("core", _ROUTER)
+            self.core = self._add_namespace("core", _ROUTER)
         except BaseException:
             self.close()
             raise
@@ -154,39 +86,57 @@ class Lab:
     # Building
 
     def add_server(self, name: str, ipv6: bool = True) -> Node:
-        """Add a host with an address of 203.0.113.0/24 and of 2001:db8::/48."""
-        return self._add_leaf(name, self._on_the_net(next(self._servers), SERVERS_V4, SERVERS_V6, ipv6))
+        """Add a host with two addresses of 203.0.113.0/24 and two of 2001:db8::/48; the second ones: `alternates`."""
+        return self._plug(name, self._plan.server(self.core, ipv6), "eth0", "")
 
     def add_host(self, name: str, router: Router | None = None, ipv4: bool = True, ipv6: bool = True) -> Node:
         """Add a host behind `router`, or directly on the net when there is none."""
-        if router is not None:
-            return self._add_leaf(name, _behind(router, ipv4, ipv6))
-        return self._add_leaf(name, self._on_the_net(next(self._sites), SITES_V4, SITES_V6, ipv6))
+        at = self._plan.site(self.core, ipv4, ipv6) if router is None else behind(router, ipv4, ipv6)
+        return self._plug(name, at, "eth0", "")
 
-    def add_router(self, name: str, nat: Nat, ipv6: bool = True) -> Router:
-        """Add a router with a network 192.168.N.0/24 and 2001:db8:2:N::/64 behind it.
+    def add_router(
+        self, name: str, nat: Nat, ipv6: bool = True, carrier: Router | None = None, is_carrier: bool = False
+    ) -> Router:
+        """Add a router with a network 192.168.N.0/24 and 2001:db8:2:N::/64 behind it, 100.64.N.0/24 if `is_carrier`.
 
-        IPv6 is routed and filtered, never translated. A FIREWALL has no translation of IPv4 either: the core is told
-        the way to its network.
+        It is on the net, or behind `carrier`: then there are two NATs on the way. IPv6 is routed and filtered, never
+        translated. Without translation of IPv4, as with a FIREWALL, those outside are told the way to its network.
         """
-        attachment = self._on_the_net(next(self._sites), SITES_V4, SITES_V6, ipv6)
-        node = self._plug(name, attachment, "wan", _ROUTER)
-        number = next(self._routers)
-        router = Router(
-            node=node,
-            lan_v4=IPv4Network(f"192.168.{number}.0/24"),
-            lan_v6=IPv6Network((int(LANS_V6[0]) + (number << 64), 64)) if ipv6 else None,
-        )
-        script = "ip link add lan type bridge forward_delay 0 mcast_snooping 0\n"
-        script += _address("lan", router.lan_v4[1], 24)
-        if router.lan_v6 is not None:
-            script += _address("lan", router.lan_v6[1], 64)
-            self.shell(self._core, f"ip route add {router.lan_v6} via {node.ipv6}")
-        if nat is FIREWALL:
-            self.shell(self._core, f"ip route add {router.lan_v4} via {node.ipv4}")
+        at = self._plan.site(self.core, True, ipv6) if carrier is None else behind(carrier, True, ipv6)
+        node = self._plug(name, at, "wan", _ROUTER)
+        lan4, lan6 = self._plan.lan(node.ipv6 is not None, is_carrier)
+        router = Router(node, nat, lan4, lan6)
+        script = "ip link add lan type bridge forward_delay 0 mcast_snooping 0\n" + set_address("lan", lan4[1], 24)
+        if lan6 is not None:
+            script += set_address("lan", lan6[1], 64)
+            self._tell_the_way(f"{lan6} via {node.ipv6}", node)
+            if carrier is not None:
+                self._tell_the_way(f"{lan6} via {carrier.node.ipv6}", carrier.node)
+        if nat.mapping is None:
+            self._tell_the_way(f"{lan4} via {node.ipv4}", node)
         self.shell(node.namespace, script + "ip link set lan up")
-        self._nft(node.namespace, nat.ruleset())
+        self.set_nat(router, nat)
         return router
+
+    def set_nat(self, router: Router, nat: Nat) -> None:
+        """Let a router treat packets otherwise from now on; bindings of UDP are lost where it is translated exactly."""
+        namespace = router.node.namespace
+        assert nat.udp is None or router.node.ipv4 is not None
+        if nat.udp is not None and router.udp is None:
+            settings = {"public": str(router.node.ipv4), "inside": str(router.lan_v4), **nat.udp.to_json()}
+            argv = [sys.executable, "-m", "tests.e2e.usernat", json.dumps(settings)]
+            router.udp = UserNat(self.popen(router.node, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            self.route_udp(router)
+        elif nat.udp is not None and router.udp is not None and nat.udp != router.nat.udp:
+            router.udp.become(nat.udp)
+        router.nat = nat
+        self.nft(namespace, nat.ruleset())
+        self.shell(namespace, nat.settings())
+
+    def route_udp(self, router: Router) -> None:
+        """Let UDP take the way through the router's exact NAT, to and from the address that the router has now."""
+        assert router.node.ipv4 is not None
+        self.shell(router.node.namespace, around_the_kernel(router.node.ipv4, router.lan_v4))
 
     def start_stun(self, server: Node) -> str:
         """Run the project's own STUN responder on `server` and return its URI once it listens."""
@@ -249,68 +199,57 @@ class Lab:
 
     def shell(self, namespace: str, script: str) -> str:
         """Run a shell script in a namespace and return what it printed. Raises LabError when it fails."""
-        return _command(["ip", "netns", "exec", namespace, "sh", "-euc", script])
+        return run_command(["ip", "netns", "exec", namespace, "sh", "-euc", script])
 
-    # Disturbing
+    def nft(self, namespace: str, rules: str) -> None:
+        """Load nftables rules in a namespace. Raises LabError when they are wrong."""
+        run_command(["ip", "netns", "exec", namespace, "nft", "-f", "-"], rules)
+
+    def site_port(self, place: Node | Router) -> str:
+        """Name the core's end of the link to the site where a host or router is."""
+        node = place.node if isinstance(place, Router) else place
+        while node.upstream != self.core:
+            node = self._nodes[node.upstream]
+        return node.peer_device
+
+    # Disturbing; there is more in `tests.e2e.disturbance`
 
     def cut(self, node: Node | Router) -> None:
         """Drop silently whatever passes the node's uplink, both ways: the link stays up, nobody gets an error."""
-        for namespace, device in _ends(node):
-            self._nft(namespace, cut_ruleset(device).replace("table netdev cut", f"table netdev cut-{device}"))
+        for namespace, device in ends(node):
+            self.nft(namespace, cut_ruleset(device).replace("table netdev cut", f"table netdev cut-{device}"))
 
     def restore(self, node: Node | Router) -> None:
         """Let traffic pass again."""
-        for namespace, device in _ends(node):
-            self._nft(namespace, f"delete table netdev cut-{device}")
+        for namespace, device in ends(node):
+            self.nft(namespace, f"delete table netdev cut-{device}")
 
     # Below
 
-    def _on_the_net(self, number: int, all_v4: IPv4Network, all_v6: IPv6Network, ipv6: bool) -> _Attachment:
-        """Take the next /28 and /64 of a range: .1 is the core's, .2 the node's."""
-        net4 = IPv4Network((int(all_v4[0]) + 16 * number, 28))
-        net6 = IPv6Network((int(all_v6[0]) + (number << 64), 64))
-        return _Attachment(
-            namespace=self._core,
-            bridge="",
-            ipv4=IPv4Interface((net4[2], 28)),
-            ipv6=IPv6Interface((net6[2], 64)) if ipv6 else None,
-            gateway_v4=net4[1],
-            gateway_v6=net6[1],
-        )
-
-    def _add_leaf(self, name: str, attachment: _Attachment) -> Node:
-        return self._plug(name, attachment, "eth0", "")
-
-    def _plug(self, name: str, at: _Attachment, device: str, script: str) -> Node:
+    def _plug(self, name: str, at: Attachment, device: str, script: str) -> Node:
         """Make a namespace and the link from it to its upstream, and give both ends their addresses."""
         namespace = self._add_namespace(name, script)
         peer = f"to{next(self._links)}"
-        _command(["ip", "link", "add", peer, "netns", at.namespace, "type", "veth", "peer", device, "netns", namespace])
-        near = f"ip link set {device} up\n"
-        far = f"ip link set {peer} up\n" + (f"ip link set {peer} master {at.bridge}\n" if at.bridge else "")
-        pairs: list[tuple[IPv4Interface | IPv6Interface | None, IPv4Address | IPv6Address]]
-        pairs = [(at.ipv4, at.gateway_v4), (at.ipv6, at.gateway_v6)]
-        for own, gateway in pairs:
-            if own is None:
-                continue
-            length = own.network.prefixlen
-            far += "" if at.bridge else _address(peer, gateway, length)
-            near += _address(device, own.ip, length) + f"ip -{own.version} route add default via {gateway}\n"
-        self.shell(at.namespace, far)
-        self.shell(namespace, near)
+        link = ["ip", "link", "add", peer, "netns", at.namespace, "type", "veth", "peer", device, "netns", namespace]
+        run_command(link)
+        self.shell(at.namespace, at.far(peer))
+        self.shell(namespace, at.near(device))
         ipv4 = None if at.ipv4 is None else at.ipv4.ip
         ipv6 = None if at.ipv6 is None else at.ipv6.ip
-        return Node(name, namespace, device, at.namespace, peer, ipv4, ipv6)
+        alternates = tuple(interface.ip for interface in at.alternates)
+        node = self._nodes[namespace] = Node(name, namespace, device, at.namespace, peer, ipv4, ipv6, alternates)
+        return node
+
+    def _tell_the_way(self, route: str, node: Node) -> None:
+        """Tell a node's upstream a route."""
+        self.shell(node.upstream, f"ip route add {route}")
 
     def _add_namespace(self, name: str, script: str) -> str:
         namespace = f"{self.prefix}-{name}"
         self._namespaces.append(namespace)
-        _command(["ip", "netns", "add", namespace])
+        run_command(["ip", "netns", "add", namespace])
         self.shell(namespace, _QUIET + script)
         return namespace
-
-    def _nft(self, namespace: str, rules: str) -> None:
-        _command(["ip", "netns", "exec", namespace, "nft", "-f", "-"], rules)
 
     def _stop_processes(self) -> None:
         """Ask the programs we started to end, then end whatever is left inside our namespaces."""
@@ -335,38 +274,6 @@ class Lab:
                     os.kill(int(pid), signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-
-
-def _behind(router: Router, ipv4: bool, ipv6: bool) -> _Attachment:
-    """Take the next addresses of a router's network; .1 is the router's."""
-    number = next(router.hosts)
-    lan6 = router.lan_v6
-    return _Attachment(
-        namespace=router.node.namespace,
-        bridge="lan",
-        ipv4=IPv4Interface((router.lan_v4[number], 24)) if ipv4 else None,
-        ipv6=IPv6Interface((lan6[number], 64)) if ipv6 and lan6 is not None else None,
-        gateway_v4=router.lan_v4[1],
-        gateway_v6=IPv6Address(0) if lan6 is None else lan6[1],
-    )
-
-
-def _ends(node: Node | Router) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Name both ends of a node's uplink: namespace and device."""
-    node = node.node if isinstance(node, Router) else node
-    return (node.namespace, node.device), (node.upstream, node.peer_device)
-
-
-def _address(device: str, address: IPv4Address | IPv6Address, length: int) -> str:
-    """Write the command that sets an address; IPv6 without duplicate detection, so that it is usable at once."""
-    return f"ip address add {address}/{length} dev {device}{' nodad' if address.version == 6 else ''}\n"
-
-
-def _command(argv: Sequence[str], stdin: str = "") -> str:
-    done = subprocess.run(argv, input=stdin, text=True, capture_output=True, timeout=30, check=False)
-    if done.returncode:
-        raise LabError(f"{' '.join(argv)}: exit code {done.returncode}: {done.stderr.strip()}\n{stdin}")
-    return done.stdout
 
 
 def _close(stream: IO[str]) -> None:

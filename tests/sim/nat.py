@@ -10,10 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address, ip_network
+from random import Random
 
 from p2ptun.types import Endpoint, IPAddress, Transport
 
-FIRST_PORT = 40000
+FIRST_PORT, LAST_PORT = 40000, 65000
 LIFETIME = 120.0  # RFC 4787 4.3: REQ-5's least
 
 
@@ -39,6 +40,7 @@ class Ports(Enum):
     """Which port a new binding gets (RFC 4787 4.2.1)."""
 
     SEQUENTIAL = "sequential"
+    RANDOM = "random"
     PRESERVED = "preserved"
     """The port inside, where no other binding for the same remote has it; else a sequential one.
 
@@ -51,7 +53,7 @@ class Habit:
     """What a NAT does besides mapping and filtering.
 
     Attributes:
-        ports: How it chooses ports.
+        ports: How it chooses ports; `seed` is that of random ones.
         lifetime: Of a binding and of a filter, in seconds after their last use.
         has_hairpin: Whether two hosts inside reach each other at their public addresses (RFC 4787 6).
         is_refreshed_inbound: Whether what comes in counts as use (RFC 4787 4.3, REQ-6 lets it).
@@ -66,6 +68,7 @@ class Habit:
     is_refreshed_inbound: bool = False
     is_tracking: bool = False
     blocked: Collection[Transport] = ()
+    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -123,6 +126,7 @@ class Nat(Gateway):
         self._habit = habit
         self._mapping = mapping
         self._filtering = filtering
+        self._random = Random(f"{habit.seed} {public}")
         self._next_port = FIRST_PORT
         self._ports: dict[tuple[object, ...], int] = {}
         self._bindings: dict[tuple[Transport, int], dict[tuple[object, ...], _Binding]] = {}
@@ -171,6 +175,8 @@ class Nat(Gateway):
             rival = self._bindings.get((source.transport, source.port), {}).get(remote)
             if rival is None or rival.inside == source or self._is_stale(rival.used_at, now):
                 return source.port
+        if self._habit.ports is Ports.RANDOM:
+            self._next_port = self._random.randrange(FIRST_PORT, LAST_PORT)
         while (source.transport, self._next_port) in self._bindings:
             self._next_port += 1
         self._next_port += 1
