@@ -19,7 +19,7 @@ MAX_KEY_TEXT = 1024
 @click.command()
 def genkey() -> None:
     """Print a new private key."""
-    _print_secret(encode_key(KeyPair.generate(os.urandom).private))
+    print_secret(encode_key(KeyPair.generate(os.urandom).private))
 
 
 @click.command()
@@ -36,10 +36,10 @@ def pubkey() -> None:
 @click.command()
 def genpsk() -> None:
     """Print a new pre-shared key, for `--psk-file` on both sides."""
-    _print_secret(encode_key(os.urandom(PSK_SIZE)))
+    print_secret(encode_key(os.urandom(PSK_SIZE)))
 
 
-def _print_secret(text: str) -> None:
+def print_secret(text: str) -> None:
     """Print a secret; warn when it lands in a file that others can read."""
     mode = os.fstat(sys.stdout.fileno()).st_mode
     if stat.S_ISREG(mode) and mode & 0o077:

@@ -20,6 +20,7 @@ VERBS = {
     "genkey": "p2ptun.cli.key:genkey",
     "pubkey": "p2ptun.cli.key:pubkey",
     "genpsk": "p2ptun.cli.key:genpsk",
+    "genturn": "p2ptun.cli.genturn:genturn",
 }
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.node.path import Path
+from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint
 
 
@@ -88,7 +89,10 @@ class PathEnd(msgspec.Struct, frozen=True):
 
 
 class PathEvent(Event, frozen=True, tag="path"):
-    """Traffic takes this path from now on. `setup_ms` counts from the other side's description to the first key."""
+    """Traffic takes this path from now on. `setup_ms` counts from the other side's description to the first key.
+
+    `server` is the relay of ours that it leads over, as `RelayEvent` names it; null when only the other side has one.
+    """
 
     peer: str
     kind: str
@@ -97,23 +101,44 @@ class PathEvent(Event, frozen=True, tag="path"):
     rtt_ms: float | None
     mtu: int
     setup_ms: float | None
+    server: str | None = None
+    server_transport: str | None = None
+
+
+class RelayEvent(Event, frozen=True, tag="relay"):
+    """A relay: `ready` with an address there that is ours, which it has `lost`, or it `refused` to give one.
+
+    `server` is its name and port, `transport` what we speak to it; `address` and `port` are those of the relayed
+    address, null where there is none. `reason` is a sentence.
+    """
+
+    server: str
+    transport: str
+    address: str | None
+    port: int | None
+    state: str
+    reason: str | None = None
 
 
 class GatheringEvent(Event, frozen=True, tag="gathering"):
-    """So many STUN servers are being asked; `gathered` follows within a second."""
+    """So many STUN servers and relays are being asked; `gathered` follows within a second, or five with relays."""
 
     servers: int
+    relays: int = 0
 
 
 class GatheredEvent(Event, frozen=True, tag="gathered"):
     """Gathering is over, or has gone on long enough: so many addresses, and those seen from outside.
 
-    `servers` is how many STUN servers were named to look from there.
+    `servers` is how many servers were named to look from there. `relays` are those that have given an address, of
+    `relay_servers` that were named.
     """
 
     hosts: int
     reflexive: list[str]
     servers: int = 0
+    relays: list[str] = []
+    relay_servers: int = 0
 
 
 class ProgressEvent(Event, frozen=True, tag="progress"):
@@ -173,8 +198,8 @@ def candidate_event(side: str, candidate: Candidate) -> CandidateEvent:
     return CandidateEvent(side, end.type, end.transport, end.address, end.port)
 
 
-def path_event(peer: str, path: Path, mtu: int, setup: float | None) -> PathEvent:
-    """Describe a path; `setup` in seconds, None when it isn't the first one."""
+def path_event(peer: str, path: Path, mtu: int, setup: float | None, server: Server | None = None) -> PathEvent:
+    """Describe a path over our relay `server`, or none; `setup` in seconds, None when it isn't the first one."""
     return PathEvent(
         peer=peer,
         kind=path.kind.value,
@@ -183,7 +208,21 @@ def path_event(peer: str, path: Path, mtu: int, setup: float | None) -> PathEven
         rtt_ms=milliseconds(path.rtt),
         mtu=mtu,
         setup_ms=milliseconds(setup),
+        server=None if server is None else server_text(server),
+        server_transport=None if server is None else server.endpoint.transport.value,
     )
+
+
+def relay_event(server: Server, relayed: Endpoint | None, state: str, reason: str | None = None) -> RelayEvent:
+    """Describe what became of a relay; `relayed` is our address there."""
+    address, port = (None, None) if relayed is None else (str(relayed.address), relayed.port)
+    return RelayEvent(server_text(server), server.endpoint.transport.value, address, port, state, reason)
+
+
+def server_text(server: Server) -> str:
+    """Write a relay as `name:port`."""
+    host = f"[{server.name}]" if ":" in server.name else server.name
+    return f"{host}:{server.endpoint.port}"
 
 
 def path_end(candidate: Candidate, endpoint: Endpoint) -> PathEnd:
