@@ -164,7 +164,7 @@ ip rule add pref 3 iif wan to {public} ipproto udp lookup {TABLE}
 ip rule add pref 4 fwmark 1 lookup {TABLE}
 ip rule add pref 10 lookup local
 ip rule add pref 32766 lookup main
-ip rule del pref 0
+ip rule del pref 0 2>/dev/null || true
 ip route replace default dev {DEVICE} table {TABLE}
 """
 
