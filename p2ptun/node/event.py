@@ -10,6 +10,8 @@ from p2ptun.ice import event as ice
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.named import NamedCandidate, ToldCandidate
 from p2ptun.node.path import Path
+from p2ptun.turn.server import Server
+from p2ptun.types import Endpoint
 
 
 class PeerState(Enum):
@@ -144,8 +146,44 @@ PeerEvent: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class RelayFound:
+    """A server relays for us at an address of its own."""
+
+    server: Server
+    relayed: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLost:
+    """A server relays for us no longer; `reason` is a part of a sentence for people."""
+
+    server: Server
+    relayed: Endpoint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRefused:
+    """A server can't be used for now; `reason` is a part of a sentence for people, `code` what it said."""
+
+    server: Server
+    reason: str
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialWanted:
+    """The credential for the server of this name runs out: give a new one to `Node.set_turn_credential`."""
+
+    name: str
+
+
+RelayEvent: TypeAlias = RelayFound | RelayLost | RelayRefused | CredentialWanted
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """An event of one peer, by its name."""
+    """An event of one peer, by its name; of the relays, which all share, when that is empty."""
 
     peer: str
-    event: PeerEvent
+    event: PeerEvent | RelayEvent

@@ -84,7 +84,7 @@ class Negotiation:
                 self._is_gathered = True
             case ice.CandidateGathered(Candidate(type=CandidateType.HOST)):
                 self._is_gathered = False  # a new socket asks every server
-            case ice.CandidateGathered() | ice.CandidateChanged() | ice.Restarted():
+            case ice.CandidateGathered() | ice.CandidateChanged() | ice.CandidateRemoved() | ice.Restarted():
                 pass
             case _:
                 return

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.deadlines import earliest
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.event import RestartReason
 from p2ptun.ice.pacer import Pacer
@@ -13,17 +14,23 @@ from p2ptun.ice.pair import SEND_PROBLEMS
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
+from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE, Identity, Link, Workspace
 from p2ptun.node.parameters import IceParameters
-from p2ptun.node.peer import Flight, Peer
+from p2ptun.node.peer import Peer
+from p2ptun.node.relaying import Relaying
 from p2ptun.node.roster import Roster
 from p2ptun.node.routes import Routes
 from p2ptun.node.transactions import TransactionTable
 from p2ptun.noise.keypair import KeyPair
+from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.message import MessageClass, peek_header, peek_username
 from p2ptun.tunnel.admission import TokenBucket
 from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.wire import MessageType, peek_index
+from p2ptun.turn.order import Order
+from p2ptun.turn.pool import Pool
+from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
 
 DATA = MessageType.DATA.value
@@ -55,11 +62,14 @@ class Node:
         self.routes = Routes()
         self._random_bytes = random_bytes
         self._roster = Roster()
+        self._relaying = Relaying(self._roster, random_bytes)
         self._transactions = TransactionTable()
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGER_BURST)
         self._bases: dict[Endpoint, TcpType | None] = {}
+        self._mapped: dict[tuple[Endpoint, Endpoint], Endpoint] = {}
         self._servers: dict[Endpoint, None] = {}
         self._has_all_servers = False
+        self._is_gathered = False
         self._workspace = Workspace()
         self._opened = Batch(BATCH_SIZE)  # never more than the datagrams that it came in
         self._transmits: deque[Transmit] = deque()
@@ -72,6 +82,11 @@ class Node:
         """All peers, in the order in which they were added."""
         return list(self._roster)
 
+    @property
+    def relays(self) -> Pool:
+        """The servers that relay for us."""
+        return self._relaying.pool
+
     def peer(self, name: str) -> Peer:
         """Return the peer called `name`. Raises LocalProtocolError when there is none."""
         return self._roster.get(name)
@@ -79,19 +94,24 @@ class Node:
     def why_awake(self) -> str | None:
         """Name the next deadline."""
         self._collect()
-        due = self._roster.next_due
-        return None if due is None else due[1].next_timer
+        due, relays_at = self._roster.next_due, self.relays.next_timeout()
+        if due is None or (relays_at is not None and relays_at < due[0]):
+            return None if relays_at is None else f"turn {self.relays.next_timer}"
+        return due[1].next_timer
 
     # Commands
 
     def add_peer(self, peer: Peer, now: float) -> None:
         """Take a peer in, with the sockets and servers there are. Raises LocalProtocolError when its name is taken."""
-        self._roster.add(peer)
+        self._roster.add(peer, now)
         for base, tcp_type in self._bases.items():
             peer.add_local_address(base, now, tcp_type)
         for server in self._servers:
             peer.add_stun_server(server, now)
-        if self._has_all_servers:
+        for (base, gateway), external in self._mapped.items():
+            peer.add_mapped_address(base, external, gateway, now)
+        self._relaying.introduce(peer, now)
+        if self._is_gathered:
             peer.end_of_servers(now)
 
     def remove_peer(self, name: str, now: float) -> None:
@@ -126,6 +146,8 @@ class Node:
     def remove_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer forget a socket that is gone, with the paths from it. Harmless when none knows it."""
         self._bases.pop(base, None)
+        for mapped in [mapped for mapped in self._mapped if mapped[0] == base]:
+            del self._mapped[mapped]
         for peer in self._roster:
             peer.remove_local_address(base, now)
 
@@ -135,21 +157,50 @@ class Node:
         for peer in self._roster:
             peer.add_stun_server(server, now)
 
-    def end_of_servers(self, now: float) -> None:
-        """No more servers will come: gathering ends with the last answer."""
-        self._has_all_servers = True
+    def add_turn_server(
+        self, server: Server, credential: LongTermCredential | None, expires_at: float | None, now: float
+    ) -> None:
+        """Let that server relay for us; `credential` is good until `expires_at`. See `Pool.add_server`."""
+        self.relays.add_server(server, credential, expires_at, now)
+        self._settle_relays(now)
+
+    def set_turn_credential(
+        self, name: str, credential: LongTermCredential, expires_at: float | None, now: float
+    ) -> None:
+        """Give a new credential for the servers of that name; the answer to `CredentialWanted`."""
+        self.relays.set_credential(name, credential, expires_at, now)
+        self._settle_relays(now)
+
+    def add_mapped_address(self, base: Endpoint, external: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Let every peer be told that `gateway` forwards `external` to the socket bound to `base`."""
+        self._mapped[base, gateway] = external
         for peer in self._roster:
-            peer.end_of_servers(now)
+            peer.add_mapped_address(base, external, gateway, now)
+
+    def remove_mapped_address(self, base: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Know that it forwards nothing there any more. Harmless when it didn't."""
+        if self._mapped.pop((base, gateway), None) is not None:
+            for peer in self._roster:
+                peer.remove_mapped_address(base, gateway, now)
+
+    def end_of_servers(self, now: float) -> None:
+        """No more servers will come: gathering ends with the last answer, and when the relays are settled."""
+        self._has_all_servers = True
+        self.relays.end_of_servers(now)
+        self._settle_relays(now)
 
     def restart(self, reason: RestartReason, now: float) -> None:
         """Let every peer look for a path anew, while the old ones carry traffic as long as they work."""
+        self._relaying.move(is_awake_again=reason is RestartReason.RESUMED, now=now)
         for peer in self._roster:
             peer.restart(reason, now)
 
     def close(self, now: float) -> None:
-        """Say goodbye to everybody."""
+        """Say goodbye to everybody, and to the relays when that has gone out."""
         for peer in self._roster:
             peer.close(now)
+        self._collect()
+        self.relays.close(now)
 
     # The hot path
 
@@ -159,9 +210,12 @@ class Node:
         The flights' datagrams are good until the next call.
         """
         self._workspace.flights.clear()
+        self._relaying.begin_flights()
         flights = []
         for name, share in self.routes.split(packets, self.drops):
             flight = self._roster.get(name).send_packets(share, now)
+            if flight is not None and self.relays.owns(flight.source):
+                flight = self._relaying.frame(flight, now)
             if flight is not None:
                 flights.append(flight)
         return flights
@@ -170,26 +224,26 @@ class Node:
         """Take what one socket received; return the IP packets for the TUN device, good until the next call."""
         packets = self._opened
         packets.clear()
-        raw = datagrams.buffer.raw
-        heard: dict[Peer, Endpoint] = {}
-        for span, source in zip(datagrams.spans, sources, strict=True):
-            start, end = span
-            if start == end:
-                self.drops[DropReason.EMPTY] += 1
-            elif raw[start] == DATA:
-                peer = self._open(datagrams, span, packets, now)
-                if peer is not None:
-                    heard[peer] = source
-            else:
-                self._receive_control(bytes(raw[start:end]), source, local, now)
-        for peer, source in heard.items():
-            peer.record_opened(source, local, now)
+        heard: dict[Peer, tuple[Endpoint, Endpoint]] = {}
+        if self.relays.is_socket(local):
+            for each in self._relaying.unpack(datagrams, sources, local, now):
+                self._receive(each.batch, each.span, each.peer, each.relayed, packets, heard, now)
+            self._settle_relays(now)
+        else:
+            for span, source in zip(datagrams.spans, sources, strict=True):
+                self._receive(datagrams, span, source, local, packets, heard, now)
+        for peer, place in heard.items():
+            peer.record_opened(*place, now)
         return packets
 
     # Inputs
 
     def record_send_error(self, source: Endpoint, destination: Endpoint, error: SendError, now: float) -> None:
         """Take note that the kernel refused to send. It concerns whoever is there; a server is everybody's."""
+        if self.relays.is_socket(source):
+            self.relays.record_send_error(source, destination, error, now)
+            self._settle_relays(now)
+            return
         if SEND_PROBLEMS[error] is None:
             return
         is_server = destination in self._servers
@@ -200,10 +254,16 @@ class Node:
         """Do what is due at `now`."""
         self._collect()
         self._transactions.handle_timeout(now)
+        self.relays.handle_timeout(now)
+        self._settle_relays(now)
         for peer in self._roster.take_due(now):
             peer.handle_timeout(now)
 
     # Outputs
+
+    def next_order(self) -> Order | None:
+        """Return the next socket to open or close; after `next_transmit` has given everything."""
+        return self.relays.next_order()
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
@@ -219,18 +279,56 @@ class Node:
         """Return when `handle_timeout` is to be called."""
         self._collect()
         due = self._roster.next_due
-        return None if due is None else due[0]
+        return earliest((None if due is None else due[0], self.relays.next_timeout()))
 
     def _collect(self) -> None:
-        """Take what the peers that were touched have to send and to tell."""
-        for peer in self._roster.take_touched():
+        """Take what the peers that were touched have to send and to tell, and the relays."""
+        for peer, at in self._roster.take_touched():
             while (transmit := peer.next_transmit()) is not None:
                 self._transactions.record_sent(transmit.payload, peer.name)
-                self._transmits.append(transmit)
+                if self.relays.owns(transmit.source):
+                    self.relays.send(transmit.payload, transmit.source, transmit.destination, at)
+                else:
+                    self._transmits.append(transmit)
             while (event := peer.next_event()) is not None:
+                self._relaying.follow(peer, event, at)
                 self._events.append(NodeEvent(peer.name, event))
+        while (transmit := self.relays.next_transmit()) is not None:
+            self._transmits.append(transmit)
+        while (told := self._relaying.next_event()) is not None:
+            self._events.append(told)
+
+    def _settle_relays(self, now: float) -> None:
+        """Draw the conclusions of what has happened to the relays."""
+        self._relaying.settle(now)
+        if self._has_all_servers and not self._is_gathered and self.relays.is_settled:
+            self._is_gathered = True
+            for peer in self._roster:
+                peer.end_of_servers(now)
 
     # Below: sorting
+
+    def _receive(
+        self,
+        datagrams: Batch,
+        span: tuple[int, int],
+        source: Endpoint,
+        local: Endpoint,
+        packets: Batch,
+        heard: dict[Peer, tuple[Endpoint, Endpoint]],
+        now: float,
+    ) -> None:
+        """Take one datagram that came from `source` to `local`; note in `heard` whose data it was."""
+        start, end = span
+        raw = datagrams.buffer.raw
+        if start == end:
+            self.drops[DropReason.EMPTY] += 1
+        elif raw[start] == DATA:
+            peer = self._open(datagrams, span, packets, now)
+            if peer is not None:
+                heard[peer] = source, local
+        else:
+            self._receive_control(bytes(raw[start:end]), source, local, now)
 
     def _open(self, datagrams: Batch, span: tuple[int, int], packets: Batch, now: float) -> Peer | None:
         """Open a data datagram; return whose it was when it was authentic and new."""
@@ -251,7 +349,7 @@ class Node:
                 self._receive_stun(data, source, local, now)
             case DatagramKind.TUNNEL:
                 self._receive_handshake(data, source, local, now)
-            case _:  # ChannelData comes from relays, and we ask none
+            case _:  # ChannelData is no peer's
                 self.drops[DropReason.UNKNOWN_DATAGRAM] += 1
 
     def _receive_stun(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:

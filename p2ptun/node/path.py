@@ -7,6 +7,7 @@ from enum import Enum
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.event import PairSelected
 from p2ptun.types import Endpoint
 
 
@@ -29,6 +30,11 @@ class Path:
     local: Candidate
     remote: Candidate
     rtt: float | None
+
+    @classmethod
+    def of(cls, event: PairSelected) -> Path:
+        """Build it from what the agent tells."""
+        return cls(event.base, event.destination, event.local, event.remote, event.rtt)
 
     @property
     def kind(self) -> PathKind:

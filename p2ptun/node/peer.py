@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.deadlines import earliest
@@ -28,6 +27,7 @@ from p2ptun.node.event import (
     PeerState,
     StandbySelected,
 )
+from p2ptun.node.flight import Flight
 from p2ptun.node.keying import Keying
 from p2ptun.node.link import Link
 from p2ptun.node.names import HostNames
@@ -40,15 +40,6 @@ from p2ptun.tunnel import event as tunnel
 from p2ptun.tunnel.control import CloseReason
 from p2ptun.tunnel.session import Session
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """Datagrams ready to leave: from the socket bound to `source`, to `destination`."""
-
-    datagrams: Batch
-    source: Endpoint
-    destination: Endpoint
 
 
 class Peer:
@@ -67,7 +58,7 @@ class Peer:
         self.link: Link | None = None
         self.path: Path | None = None
         self.standby: Path | None = None
-        self.touched: dict[str, None] = {}  # its owner's list of those who may have something to say
+        self.touched: dict[str, float] = {}  # its owner's list of those who may have something to say, and since when
         self._standing = Standing()
         self._negotiation = Negotiation(agent, names)
         self._keying = Keying()
@@ -124,6 +115,21 @@ class Peer:
         after = self.agent.local_candidates
         self._events.extend(LocalCandidateRemoved(each) for each in before if each not in after)
         self._negotiation.update()
+        self._drain(now)
+
+    def add_relayed_address(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None, now: float) -> None:
+        """Use an address that a server relays for us; see `Agent.add_relayed_address`."""
+        self.agent.add_relayed_address(relayed, server, mapped, now)
+        self._drain(now)
+
+    def add_mapped_address(self, base: Endpoint, external: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Tell the other side where a gateway forwards to a socket; see `Agent.add_mapped_address`."""
+        self.agent.add_mapped_address(base, external, gateway, now)
+        self._drain(now)
+
+    def remove_mapped_address(self, base: Endpoint, gateway: Endpoint, now: float) -> None:
+        """Know that a gateway forwards nothing to a socket any more."""
+        self.agent.remove_mapped_address(base, gateway, now)
         self._drain(now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
@@ -255,7 +261,7 @@ class Peer:
         return self.link is not None and self.link.session.algorithm is not None
 
     def _drain(self, now: float) -> None:
-        self.touched[self.name] = None
+        self.touched[self.name] = now
         while self._take_event(now) or self._release_waiting(now):
             pass  # what one machine says makes the other say more
         while (transmit := self.agent.next_transmit()) is not None:
@@ -314,6 +320,8 @@ class Peer:
                 self._events.append(LocalCandidateFound(candidate))
             case ice.CandidateChanged(old, new):
                 self._events.append(LocalCandidateFound(new, replaced=old))
+            case ice.CandidateRemoved(candidate):
+                self._events.append(LocalCandidateRemoved(candidate))
             case ice.GatheringCompleted():
                 self._events.append(GatheringCompleted())
             case ice.Restarted(credentials, reason):
@@ -321,7 +329,7 @@ class Peer:
             case ice.PairSelected():
                 self._select(event, now)
             case ice.StandbyChanged(standby):
-                self.standby = None if standby is None else _path(standby)
+                self.standby = None if standby is None else Path.of(standby)
                 self._events.append(StandbySelected(self.standby))
             case ice.StateChanged(state, reason):
                 self._follow_agent(state, reason)
@@ -329,7 +337,7 @@ class Peer:
                 pass  # RoleChanged: roles concern nobody else
 
     def _select(self, event: ice.PairSelected, now: float) -> None:
-        old, self.path = self.path, _path(event)
+        old, self.path = self.path, Path.of(event)
         self._events.append(PathSelected(self.path))
         if old is None or not old.is_same_way(self.path) or self._keying.doubts_keys:
             self._negotiation.hasten()
@@ -390,7 +398,3 @@ class Peer:
             self._events.append(change)
         if state is PeerState.FAILED:
             self._keying.rest()
-
-
-def _path(event: ice.PairSelected) -> Path:
-    return Path(event.base, event.destination, event.local, event.remote, event.rtt)

@@ -22,7 +22,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._peers: dict[str, Peer] = {}
-        self._touched: dict[str, None] = {}
+        self._touched: dict[str, float] = {}
         self._unread: dict[str, None] = {}
         self._schedule = Schedule()
         self._ufrags: Directory[str] = Directory()
@@ -71,13 +71,13 @@ class Roster:
 
     # Commands
 
-    def add(self, peer: Peer) -> None:
+    def add(self, peer: Peer, now: float) -> None:
         """Take a peer in. Raises LocalProtocolError when its name is taken."""
         if peer.name in self._peers:
             raise LocalProtocolError(f"there is a peer called {peer.name} already")
         self._peers[peer.name] = peer
         peer.touched = self._touched
-        self._touched[peer.name] = None
+        self._touched[peer.name] = now
 
     def remove(self, name: str) -> None:
         """Let a peer go. Raises LocalProtocolError when there is none of that name."""
@@ -89,28 +89,28 @@ class Roster:
         self._touched.pop(name, None)
         self._unread.pop(name, None)
 
-    def take_touched(self) -> list[Peer]:
-        """Return the peers touched since the last time, whose deadlines are known from now on."""
+    def take_touched(self) -> list[tuple[Peer, float]]:
+        """Return the peers touched since the last time, and when that was; their deadlines are known from now on."""
         if not self._touched:
             return []
-        peers = [self._peers[name] for name in self._touched]
+        touched = [(self._peers[name], at) for name, at in self._touched.items()]
         self._touched.clear()
-        for peer in peers:
+        for peer, _ in touched:
             self._unread[peer.name] = None
             self._schedule.set(peer.name, peer.next_timeout())
-        return peers
+        return touched
 
     def take_due(self, now: float) -> list[Peer]:
         """Return the peers due at `now`, as of the last `take_touched`. They count as touched."""
         due = self._schedule.pop_due(now)
-        self._touched.update(dict.fromkeys(due))
+        self._touched.update(dict.fromkeys(due, now))
         return [self._peers[name] for name in due]
 
     def _read(self) -> None:
         """Find out what the peers touched meanwhile are found by."""
         if not self._unread and not self._touched:
             return
-        for name in self._unread | self._touched:
+        for name in {**self._unread, **self._touched}:
             peer = self._peers[name]
             self._ufrags.set(name, peer.agent.local_ufrags)
             self._places.set(name, _places(peer))

@@ -122,7 +122,7 @@ class Machine:
     def send(self, transmit: Transmit) -> None:
         """Let the peer want a datagram sent."""
         self.peer._outbox.add(transmit)
-        self.peer.touched[self.peer.name] = None
+        self.peer.touched[self.peer.name] = 0.0
         self.driver.flush()
 
     def meet(self, other: Machine, allowed: str) -> None:

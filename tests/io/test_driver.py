@@ -161,7 +161,7 @@ async def test_what_the_kernel_refuses_reaches_the_agent() -> None:
             machine.node.record_send_error = record  # type: ignore[method-assign]
             machine.peer._outbox.add(Transmit(b"x", socket.local, Endpoint.of("2001:db8::1", 9)))
             machine.peer._outbox.add(Transmit(b"x", socket.local, socket.local))
-            machine.peer.touched[machine.peer.name] = None
+            machine.peer.touched[machine.peer.name] = 0.0
             machine.driver.flush()
             nursery.cancel_scope.cancel()
     assert seen == [("[2001:db8::1]:9", "SendError.UNREACHABLE")]

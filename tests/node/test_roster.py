@@ -35,7 +35,8 @@ def test_an_empty_roster() -> None:
     assert roster.first is None
     assert roster.next_due is None
     assert roster.find(None) is roster.find("a") is None
-    assert roster.take_touched() == roster.take_due(START) == list(roster) == []
+    assert roster.take_touched() == []
+    assert roster.take_due(START) == list(roster) == []
     assert roster.find_by_ufrag("abcd") == roster.find_by_place(at("192.0.2.1:1")) == []
     with pytest.raises(LocalProtocolError, match="no peer is called a"):
         roster.get("a")
@@ -52,7 +53,7 @@ def test_each_is_found_by_what_is_its_own() -> None:
         assert roster.find_by_ufrag(peer.agent.local_credentials.ufrag) == [peer]
         assert roster.find_by_place(at(outer(number))) == [peer]
     with pytest.raises(LocalProtocolError, match="spoke0 already"):
-        roster.add(star.hub.peer("spoke0"))
+        roster.add(star.hub.peer("spoke0"), START)
 
 
 def test_what_a_touched_peer_is_found_by_is_read_anew() -> None:
@@ -65,7 +66,7 @@ def test_what_a_touched_peer_is_found_by_is_read_anew() -> None:
     assert roster.find_by_place(place) == []  # nobody told
     peer.end_of_candidates(START)
     assert roster.find_by_place(place) == [peer]
-    assert roster.take_touched() == [peer]
+    assert roster.take_touched() == [(peer, START)]
     assert roster.take_touched() == []
     assert roster.find_by_place(place) == [peer]
 
@@ -113,7 +114,7 @@ def test_who_is_due_counts_as_touched() -> None:
     assert roster.take_due(due[0] - 0.001) == []
     assert roster.take_touched() == []
     assert roster.take_due(due[0]) == at_that_time
-    assert roster.take_touched() == at_that_time
+    assert roster.take_touched() == [(peer, due[0]) for peer in at_that_time]
 
 
 def test_a_peer_that_was_removed_touches_nobody() -> None:

@@ -20,7 +20,8 @@ from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, Pe
 from p2ptun.node.link import BATCH_SIZE, Identity
 from p2ptun.node.node import Node
 from p2ptun.node.parameters import IceParameters
-from p2ptun.node.peer import Flight, Peer
+from p2ptun.node.flight import Flight
+from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.tunnel.psk import NO_PSK
 from p2ptun.types import Endpoint, IPNetwork, SendError, Transmit
