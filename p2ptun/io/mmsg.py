@@ -66,7 +66,7 @@ class Name:
     def __init__(self, name: bytes) -> None:
         self.size = len(name)
         self.pointer: _CData = _ffi.new("unsigned char[]", name)
-        self.address = _address_of(self.pointer)
+        self.address = _number(self.pointer)
 
 
 class _Memory:
@@ -81,7 +81,7 @@ class _Memory:
 
     @property
     def address(self) -> int:
-        return _address_of(self.pointer)
+        return _number(self.pointer)
 
     def words(self, kind: str, offset: int, stride: int) -> memoryview:
         """See one word in every `stride` bytes, the first at `offset`."""
@@ -112,7 +112,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.raw = bytearray(SLOTS * SLOT_SIZE)
-        self.address = _address_of(_ffi.from_buffer("unsigned char[]", self.raw))
+        self.address = address_of(self.raw)
         self.lengths: list[int] = []
         self.segments: list[int] = []
         self.heads: list[int] = []
@@ -150,13 +150,16 @@ class Inbox:
         """Give the source of a slot, as `rawaddr` reads it; `size` is that of its IP version."""
         return bytes(self._names.view[slot * LONGEST_NAME : slot * LONGEST_NAME + size])
 
-    def is_uniform(self, count: int) -> bool:
-        """Tell whether `count` slots hold one datagram each, of one source and one size, that begin alike."""
-        lengths, heads = self.lengths, self.heads
+    @property
+    def has_joined(self) -> bool:
+        """Tell whether the kernel joined datagrams in any slot."""
+        return any(self.segments)
+
+    def are_alike(self, count: int) -> bool:
+        """Tell whether `count` slots hold one datagram each, of one source and one size."""
         return (
-            lengths.count(lengths[0]) == count
-            and heads.count(heads[0]) == count
-            and not any(self.segments)
+            self.lengths.count(self.lengths[0]) == count
+            and not self.has_joined
             and self._names.view[: LONGEST_NAME * (count - 1)] == self._names.view[LONGEST_NAME : LONGEST_NAME * count]
         )
 
@@ -243,7 +246,12 @@ class Outbox:
         return headers
 
 
-def _address_of(pointer: _CData) -> int:
+def address_of(memory: bytearray) -> int:
+    """Tell where the bytes lie; good for as long as `memory` lives and isn't resized."""
+    return _number(_ffi.from_buffer("unsigned char[]", memory))
+
+
+def _number(pointer: _CData) -> int:
     return int(_ffi.cast("size_t", pointer))
 
 

@@ -1,0 +1,1 @@
+"""`p2ptun serve`: the sockets around the relay core."""

@@ -1,0 +1,135 @@
+"""One client's stream, TCP or TLS: frames in, frames out, and what both may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import trio
+
+from p2ptun.errors import MalformedPacket
+from p2ptun.io.send_queue import SendQueue
+from p2ptun.io.stream import STUCK_TIMEOUT
+from p2ptun.relay.channel_data import is_channel_data, measure_frame
+from p2ptun.stun.stream import StreamSplitter
+from p2ptun.types import Endpoint
+
+IDLE_TIMEOUT = 30.0  # seconds without a whole frame, for who has no allocation; the core ends allocations by itself
+LARGEST_OF_STRANGER = 4096  # bytes of a frame from one without an allocation: no request comes near
+READ_SIZE = 1 << 16
+WRITE_SIZE = 1 << 14  # one TLS record; STUN overtakes only what isn't on its way
+
+FrameHandler: TypeAlias = Callable[["Connection", bytes], None]
+
+
+class Connection:
+    """A stream between `remote` and our listener `local`.
+
+    Attributes:
+        dropped: How many frames it was too slow for.
+        problem: Why we ended it; empty when the client did.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, remote: Endpoint, local: Endpoint) -> None:
+        self.remote = remote
+        self.local = local
+        self.dropped = 0
+        self.problem = ""
+        self._stream = stream
+        self._queue = SendQueue()
+        self._has_allocation = False
+        self._splitter = StreamSplitter(self._measure)
+        self._news = trio.Event()
+        self._scope = trio.CancelScope()
+        self._idle = trio.CancelScope()
+
+    @property
+    def has_allocation(self) -> bool:
+        """Tell whether an allocation hangs on it."""
+        return self._has_allocation
+
+    @has_allocation.setter
+    def has_allocation(self, value: bool) -> None:
+        self._has_allocation = value
+        self._stay()
+
+    async def run(self, handle: FrameHandler) -> None:
+        """Carry frames until either side ends it."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                with self._idle:
+                    await self._read(handle)
+                if self._idle.cancelled_caught:
+                    self.problem = "silent"
+                nursery.cancel_scope.cancel()
+
+    def push_data(self, frame: bytes) -> None:
+        """Send ChannelData, or let it wait."""
+        self._queue.push_data(frame)
+        self._wake()
+
+    def push(self, frame: bytes) -> None:
+        """Send what the core gave, or let it wait."""
+        if is_channel_data(frame):
+            self._queue.push_data(frame)
+        else:
+            self._queue.push_check(frame)
+        self._wake()
+
+    def end(self, problem: str) -> None:
+        """End it from our side."""
+        self.problem = self.problem or problem
+        self._scope.cancel()
+
+    async def _read(self, handle: FrameHandler) -> None:
+        self._stay()
+        try:
+            while data := await self._stream.receive_some(READ_SIZE):
+                self._splitter.receive(bytes(data))
+                while (frame := self._splitter.next_frame()) is not None:
+                    handle(self, frame)
+                    self._stay()
+        except MalformedPacket as error:
+            self.problem = str(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it has ended, the one way or the other
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._news.wait()
+                self._news = trio.Event()
+                while self._queue:
+                    with trio.fail_after(STUCK_TIMEOUT):
+                        await self._stream.send_all(self._take())
+        except trio.TooSlowError:
+            self.end("stuck")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    def _take(self) -> bytes:
+        """Take the next frames out of the queue: as many as fit WRITE_SIZE, but one at least."""
+        taken = size = 0
+        head = self._queue.head()
+        for frame in head:
+            if taken and size + len(frame) > WRITE_SIZE:
+                break
+            taken += 1
+            size += len(frame)
+        self._queue.consume(size)
+        return b"".join(head[:taken])
+
+    def _wake(self) -> None:
+        self.dropped += self._queue.trim()
+        self._news.set()
+
+    def _stay(self) -> None:
+        """Set the clock of silence anew."""
+        self._idle.deadline = float("inf") if self._has_allocation else trio.current_time() + IDLE_TIMEOUT
+
+    def _measure(self, head: bytes) -> int | None:
+        length = measure_frame(head)
+        if length is not None and length > LARGEST_OF_STRANGER and not self._has_allocation:
+            raise MalformedPacket(f"a frame of {length} bytes without an allocation")
+        return length
