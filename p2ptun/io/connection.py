@@ -1,59 +1,34 @@
-"""One TCP connection that carries datagrams, and how its socket is set up."""
+"""One TCP connection of an ICE base: what its owner knows of it, besides the stream."""
 
 from __future__ import annotations
 
 import socket
 
-from p2ptun.io.framing import SendQueue
-from p2ptun.io.refusal import send_error
-from p2ptun.io.sockaddr import sockaddr_of
-from p2ptun.io.socket_options import SocketOptions, confine, set_mark
-from p2ptun.types import Endpoint, SendError
-
-CONNECT_REPETITIONS = 2
-"""SYNs repeated (TCP_SYNCNT), after 1 and 3 seconds: after 7 in all, nobody is there."""
-
-STUCK_TIMEOUT = 10.0
-"""Seconds after which a connection that acknowledges nothing is given up (TCP_USER_TIMEOUT): a new one starts faster
-than an old one wakes whose repetitions have become rare."""
-
-UNSENT_IN_KERNEL = 1 << 16
-"""Bytes that the kernel takes beyond what is on its way (TCP_NOTSENT_LOWAT): STUN overtakes only what it hasn't."""
+from p2ptun.io.stream import Stream
+from p2ptun.types import Endpoint
 
 UNPROVEN_TIMEOUT = 5.0  # seconds in which one that connected to us must have been found worth a check
 IDLE_TIMEOUT = 60.0  # seconds: a path in use is checked every 25 s at least
 
-_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h
-_TCP_NOTSENT_LOWAT = 25  # linux/tcp.h: in Python's socket module from 3.12 on
 
-
-class Connection:
-    """A connection to `remote`, opened or under way.
+class Connection(Stream):
+    """A connection to `remote`.
 
     Attributes:
-        rest: The beginning of a frame of which more has to come.
         is_inbound: Whether the other side opened it.
-        is_connected: Whether the handshake is over.
         is_proven: Whether our own side found the other one worth a question or data; an answer proves nothing.
         has_spoken: Whether a frame has come.
         is_watched: Whether its owner waits for room in the stream, or for the end of the handshake.
     """
 
     def __init__(self, sock: socket.socket, remote: Endpoint, is_inbound: bool, now: float) -> None:
-        self.socket = sock
+        super().__init__(sock, is_connected=is_inbound)
         self.remote = remote
-        self.queue = SendQueue()
-        self.rest = b""
-        self.is_inbound = self.is_connected = is_inbound
+        self.is_inbound = is_inbound
         self.is_proven = not is_inbound
         self.has_spoken = False
-        self.is_watched = not is_inbound
+        self.is_watched = self.wants_room
         self.used_at = now
-        self._descriptor = sock.fileno()
-
-    def fileno(self) -> int:
-        """Return the descriptor, also after the end."""
-        return self._descriptor
 
     @property
     def expires_at(self) -> float:
@@ -64,86 +39,3 @@ class Connection:
         """Note that a frame came or went; that prolongs the life of a proven connection only."""
         if self.is_proven:
             self.used_at = now
-
-    def connect_error(self) -> SendError | None:
-        """Learn how connecting ended."""
-        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            return send_error(number)
-        self.is_connected = True
-        return None
-
-    def flush(self) -> SendError | None:
-        """Let the stream take what waits, as much as it does; say why when it has ended."""
-        try:
-            while self.queue and self.is_connected:
-                self.queue.consume(self.socket.sendmsg(self.queue.head()))
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            return send_error(error.errno)
-        return None
-
-    def receive(self, view: memoryview) -> int | SendError:
-        """Read into `view`, after the rest of the last time; return how much there is now, or why no more comes."""
-        held = len(self.rest)
-        view[:held] = self.rest
-        try:
-            size = self.socket.recv_into(view[held:])
-        except BlockingIOError:
-            return held
-        except OSError as error:
-            return send_error(error.errno)
-        return held + size if size else SendError.REFUSED
-
-
-def open_stream(family: socket.AddressFamily, options: SocketOptions, is_shared: bool = False) -> socket.socket:
-    """Open a non-blocking TCP socket; `is_shared` lets others of ours be bound to the same port. Raises OSError."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4-mapped sources never occur
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections of the port hinder nobody
-        if is_shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, CONNECT_REPETITIONS)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK_TIMEOUT * 1000))
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL)
-        set_mark(sock, options.fwmark)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def connect(base: Endpoint, port: int, destination: Endpoint, options: SocketOptions) -> socket.socket | SendError:
-    """Begin to connect from the address of a base, or say why not; `port` 0 lets the kernel choose ours."""
-    family = socket.AF_INET if base.address.version == 4 else socket.AF_INET6
-    try:
-        sock = open_stream(family, options, is_shared=port != 0)
-    except OSError as error:
-        return send_error(error.errno)
-    problem = _connect(sock, base, port, destination, options)
-    if problem is not None:
-        sock.close()
-    return problem or sock
-
-
-def _connect(
-    sock: socket.socket, base: Endpoint, port: int, destination: Endpoint, options: SocketOptions
-) -> SendError | None:
-    try:
-        if port == 0:  # the kernel chooses while it connects, one that is free for this destination
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind(sockaddr_of(Endpoint(base.address, port)))
-        is_confined = confine(sock, options.interface)
-        if not is_confined and options.guard is not None and options.guard.refuses(base, destination):
-            return SendError.THROUGH_TUNNEL
-        sock.connect(sockaddr_of(destination, base))
-    except BlockingIOError:  # under way
-        return None
-    except OSError as error:
-        return send_error(error.errno)
-    return None

@@ -19,6 +19,7 @@ _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_NAME_SIZE = 16  # IFNAMSIZ, linux/if.h
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,11 @@ def confine(sock: socket.socket, interface: str | None) -> bool:
         logger.debug("%s is not confined to %s: %s", sock.getsockname(), interface, error)
         return False
     return True
+
+
+def is_confined(sock: socket.socket) -> bool:
+    """Tell whether `confine` has been done to a socket."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _NAME_SIZE) != b""
 
 
 def set_mark(sock: socket.socket, fwmark: int | None) -> bool:

@@ -23,11 +23,12 @@ import trio
 from p2ptun.aead.buffer import Batch
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.ice.tcp import active_base
-from p2ptun.io.connection import Connection, connect, open_stream
-from p2ptun.io.framing import HEADER_SIZE, LARGEST_FRAME, split_frames
+from p2ptun.io.connection import Connection
+from p2ptun.io.framing import HEADER_SIZE, LARGEST_FRAME, frame, split_frames
 from p2ptun.io.refusal import bind_error
 from p2ptun.io.sockaddr import endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine
+from p2ptun.io.stream import connect, open_stream
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.stun.message import is_stun
 from p2ptun.types import Endpoint, IPAddress, IPNetwork, SendError, Transport
@@ -160,7 +161,7 @@ class TcpBase:
         else:
             for payload in batch:
                 if len(payload) <= LARGEST_FRAME:
-                    connection.queue.push_data(payload)
+                    connection.queue.push_data(frame(payload))
                 else:
                     self.send_errors[SendError.TOO_LARGE] += 1
             connection.is_proven = True
@@ -201,7 +202,7 @@ class TcpBase:
         connection = self._connections.get(destination) or (self._open(destination) if is_check else None)
         if not isinstance(connection, Connection):
             return connection or SendError.UNREACHABLE
-        (connection.queue.push_check if is_check else connection.queue.push_data)(payload)
+        (connection.queue.push_check if is_check else connection.queue.push_data)(frame(payload))
         if not is_check or payload[0] == 0:  # a request; the types of answers begin with 1, RFC 8489 5
             connection.is_proven = True
         error = self._flush(connection)
@@ -233,7 +234,7 @@ class TcpBase:
 
     def _watch(self, connection: Connection) -> None:
         """Let epoll tell when the stream has room, as long as something waits for it."""
-        is_waiting = bool(connection.queue) or not connection.is_connected
+        is_waiting = connection.wants_room
         if is_waiting is not connection.is_watched:
             connection.is_watched = is_waiting
             self._epoll.modify(connection, _READ_WRITE if is_waiting else select.EPOLLIN)
@@ -347,7 +348,7 @@ class TcpBase:
             del self._connections[connection.remote]
         if self._by_descriptor.pop(connection.fileno(), None) is not None:
             self._epoll.unregister(connection)
-        connection.socket.close()
+        connection.close()
 
 
 # -- what connections say, and what the kernel does -------------------------------------------------------------------

@@ -54,7 +54,7 @@ class UdpSocket:
         self._failure: tuple[Endpoint, SendError] | None = None
         self._sources: dict[SockAddr, Endpoint] = {}
         self._destinations: dict[Endpoint, SockAddr | SendError] = {}
-        self.local = endpoint_of(sock.getsockname())
+        self.local = self.bound = endpoint_of(sock.getsockname())
         self.tcp_type = None
 
     @classmethod
@@ -253,13 +253,13 @@ class UdpSocket:
         return found
 
     def _judge(self, destination: Endpoint) -> SockAddr | SendError:
-        if destination.address.version != self.local.address.version:
+        if destination.address.version != self.bound.address.version:
             return SendError.UNREACHABLE
         try:
-            sockaddr = sockaddr_of(destination, self.local)
+            sockaddr = sockaddr_of(destination, self.bound)
         except OSError:  # no interface has the zone's name
             return SendError.UNREACHABLE
-        if self._guard is not None and self._guard.refuses(self.local, destination):
+        if self._guard is not None and self._guard.refuses(self.bound, destination):
             return SendError.THROUGH_TUNNEL
         return sockaddr
 

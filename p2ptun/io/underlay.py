@@ -4,6 +4,8 @@ TCP is for networks that block UDP, and always there: at what moment somebody wo
 its checks come after those of UDP. Each address opens connections, and takes some at the port number of its UDP socket,
 which the other side is told by one bit. Only an address that needs no NAT also does both at once (simultaneous open):
 there, a firewall may stand alone, and lets in what answers.
+
+Besides, there is one for each allocation on a TURN server, as long as it is wanted.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from ipaddress import ip_network
+from socket import if_indextoname
 from typing import Protocol, TypeAlias
 
 from p2ptun.errors import DeviceError
@@ -19,10 +22,13 @@ from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
 from p2ptun.io.base import Socket
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.network import Network
+from p2ptun.io.server_socket import ServerSocket, anywhere, open_server_socket
 from p2ptun.io.socket_options import SocketOptions
 from p2ptun.io.tcp import TcpBase
+from p2ptun.io.tls import Trust
 from p2ptun.io.udp import UdpSocket
-from p2ptun.types import Endpoint, IPAddress, IPNetwork, Transport
+from p2ptun.turn.server import Server
+from p2ptun.types import Endpoint, IPAddress, IPNetwork, SendError, Transport
 
 ADDRESS_HOLDERS = frozenset({"dummy", "vrf"})
 """Link kinds that hold addresses but carry no packets: what is sent from there leaves by another interface."""
@@ -58,10 +64,16 @@ class Underlay:
     datagrams; those that can't be ask `RouteGuard` about every new destination.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        """Bind to `port` on every address; 0 lets the kernel choose, for each address its own."""
+    def __init__(self, port: int = 0, trust: Trust | None = None) -> None:
+        """Bind to `port` on every address; 0 lets the kernel choose, for each address its own.
+
+        `trust` tells whom to believe that a TURN server has its name; by default those whom this machine believes.
+        """
         self._port = port
+        self._trust = trust or Trust()
         self._guard = RouteGuard()
+        self._network = Network((), ())
+        self._servers: list[ServerSocket] = []
         self._sockets: dict[Place, list[Socket]] = {}
         self._last_ports: dict[IPAddress, int] = {}
 
@@ -76,7 +88,7 @@ class Underlay:
         Raises:
             DeviceError: If there is no address at all.
         """
-        self._guard.learn(network.links)
+        self.learn(network)
         problem: DeviceError | None = None
         for local in network.candidates:
             try:
@@ -93,8 +105,9 @@ class Underlay:
 
         A new socket gets the port of the one that it takes over from, so that a NAT which preserves ports shows the
         same one; an address that comes back gets its own again. An address that is on its way out keeps its socket:
-        what it carries goes on.
+        what it carries goes on. Sockets to servers whose address is gone fail.
         """
+        vanished = {each.address for each in self._network.present} - {each.address for each in network.present}
         self.learn(network)
         gone = self._outdated(network)
         wanted = [local for local in network.candidates if _place(local) not in self._sockets]
@@ -117,16 +130,39 @@ class Underlay:
             if socket.local not in taken:
                 user.remove_socket(socket.local)
             socket.close()
+        for server in self._servers:
+            if server.bound.address in vanished:
+                server.lose(SendError.SOURCE_GONE)
 
     def learn(self, network: Network) -> None:
         """Ask anew which way datagrams go: routes have changed, or links of tunnels."""
+        self._network = network
         self._guard.learn(network.links)
-        for socket in self.sockets:
+        self._servers = [each for each in self._servers if not each.is_closed]
+        for socket in (*self.sockets, *self._servers):
             socket.forget_routes()
+
+    def connect_server(self, token: Endpoint, server: Server) -> ServerSocket | SendError:
+        """Open the socket of an allocation, or say why not. It waits for nothing; whoever reads it makes it go on."""
+        options = self._way_to(server.endpoint)
+        if isinstance(options, SendError):
+            return options
+        opened = open_server_socket(token, server, options, self._trust)
+        if not isinstance(opened, SendError):
+            self._servers = [each for each in self._servers if not each.is_closed]
+            self._servers.append(opened)
+        return opened
+
+    def problem_of(self, server: Server) -> str:
+        """Say in a sentence why a socket to that server has failed; empty where there is no more to say than the error.
+
+        It is known as long as the socket isn't closed: when the event of the failure is handled.
+        """
+        return next((each.problem for each in reversed(self._servers) if each.server == server and each.problem), "")
 
     def close(self) -> None:
         """Close everything; twice is harmless."""
-        _close(self.sockets)
+        _close((*self.sockets, *self._servers))
         self._guard.close()
 
     def __enter__(self) -> Underlay:
@@ -173,6 +209,18 @@ class Underlay:
             self._last_ports[place[0]] = self._sockets[place][0].local.port
         for address in list(self._last_ports)[:-MAX_CANDIDATE_ADDRESSES]:
             del self._last_ports[address]
+
+    def _way_to(self, destination: Endpoint) -> SocketOptions | SendError:
+        """Choose the interface by which to reach a server: that of the route, and past tunnels that of the uplink."""
+        index = self._guard.way_out(anywhere(destination), destination)
+        if index is None:
+            return SendError.UNREACHABLE
+        if not self._network.links.get(index, True):
+            return SocketOptions(if_indextoname(index), guard=self._guard)
+        for route in self._network.default_routes:
+            if route.version == destination.address.version:
+                return SocketOptions(route.interface, guard=self._guard)
+        return SendError.THROUGH_TUNNEL
 
     async def _bind(self, local: LocalAddress, port: int) -> list[Socket]:
         interface = None if local.kind in ADDRESS_HOLDERS else local.interface

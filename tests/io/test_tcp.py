@@ -19,7 +19,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.io.connection import IDLE_TIMEOUT, UNPROVEN_TIMEOUT
-from p2ptun.io.framing import MAX_WAITING
+from p2ptun.io.send_queue import MAX_WAITING
 from p2ptun.io.tcp import DEAF_TIME, LARGEST_INTRUSION, MAX_INTRUDERS, MAX_INTRUDERS_PER_ADDRESS, TcpBase
 from p2ptun.stun.message import Message, MessageClass, Method, encode_message, new_transaction_id
 from p2ptun.types import Endpoint, SendError, Transport
