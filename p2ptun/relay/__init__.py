@@ -1,1 +1,6 @@
-"""The server's side of STUN and TURN (RFC 8489, RFC 8656, RFC 5780), pure: what `p2ptun serve` does between its sockets."""
+"""STUN and TURN, the server's side (RFC 8489, RFC 5780, RFC 8656): what `p2ptun serve` does between its sockets, pure.
+
+`server` has the doors. `reflector` answers Binding requests, `service` authenticates TURN requests and hands them to
+`allocate` and `method`, `carrier` moves data; all of them change only what `registry` holds, within `quota`, `guard`
+and `limiter`.
+"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2ptun.errors import ConfigError
 from p2ptun.types import IPAddress, IPNetwork
 
 
@@ -64,3 +65,9 @@ class ServerConfig:
     refused_peers: tuple[IPNetwork, ...] = ()
     hides_usernames: bool = False
     limits: Limits = field(default=Limits())
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError when there is no port to relay from."""
+        if not 0 < self.lowest_port <= self.highest_port <= 65535:
+            problem = f"{self.lowest_port}-{self.highest_port} is no range of ports"
+            raise ConfigError("", "relay ports", problem, "Write two numbers from 1 to 65535, the lower one first.")

@@ -29,6 +29,7 @@ class DropReason(Enum):
     MALFORMED = "malformed"
     RESPONSE = "response, and a server asks nothing"
     INDICATION = "indication that asks for nothing"
+    UNKNOWN_ATTRIBUTE = "indication with an attribute that can't be followed"
     NO_RELAY = "asks for a relay, and this server is none"
     RATE_LIMIT = "too many unauthenticated requests from there"
     UNFINISHED = "asked again while the socket is being opened"

@@ -32,17 +32,22 @@ class Bucket:
 
 
 class Meter:
-    """What one allocation, or a whole server, has relayed, and the cap on it."""
+    """What an allocation has relayed, and the caps on it; or, without `whole`, what the server has."""
 
-    __slots__ = ("bucket", "bytes", "packets")
+    __slots__ = ("_bucket", "_whole", "bytes", "packets")
 
-    def __init__(self, rate: int) -> None:
-        self.bucket = Bucket(rate)
+    def __init__(self, rate: int, whole: Meter | None = None) -> None:
+        self._bucket = Bucket(rate)
+        self._whole = whole
         self.packets = 0
         self.bytes = 0
 
-    def count(self, packets: int, size: int) -> None:
-        """Count what passes."""
+    def count(self, packets: int, size: int, now: float) -> bool:
+        """Count a batch that is about to be sent, in the whole too; False when a cap forbids it."""
+        whole = self._whole
+        if not self._bucket.is_open(now) or (whole is not None and not whole.count(packets, size, now)):
+            return False
         self.packets += packets
         self.bytes += size
-        self.bucket.take(size)
+        self._bucket.take(size)
+        return True
