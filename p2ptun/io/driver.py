@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import trio
 
@@ -17,24 +17,42 @@ from p2ptun.errors import LocalProtocolError
 from p2ptun.io.base import Socket
 from p2ptun.io.tun import TunDevice
 from p2ptun.node.event import NodeEvent
+from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
-from p2ptun.node.peer import Flight
+from p2ptun.turn.order import CloseSocket, OpenSocket
+from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, SendError, Transmit
+
+ConnectServer: TypeAlias = Callable[[Endpoint, Server], Socket | SendError]
+"""Opens the socket of a token to a TURN server, or says why not; it waits for nothing (`Underlay.connect_server`)."""
+
+
+def without_servers(token: Endpoint, server: Server) -> SendError:
+    """Refuse to open sockets to servers: for a driver that has nobody to open them."""
+    return SendError.UNREACHABLE
 
 
 class Driver:
     """Runs one node over one TUN device and the sockets of its bases.
 
     Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards. Sockets
-    come and go while it runs; their owner closes them after `remove_socket`.
+    come and go while it runs; their owner closes them after `remove_socket`. Sockets to TURN servers are opened and
+    closed as the node orders; `sockets` has them by their tokens.
     `handle_event` is called for every event of the node, in order, in the task that caused it; it must not block.
     """
 
-    def __init__(self, node: Node, tun: TunDevice, handle_event: Callable[[NodeEvent], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        tun: TunDevice,
+        handle_event: Callable[[NodeEvent], None],
+        connect_server: ConnectServer = without_servers,
+    ) -> None:
         self.node = node
         self._tun = tun
         self._handle_event = handle_event
+        self._connect_server = connect_server
         self._sockets: dict[Endpoint, Socket] = {}
         self._nursery: trio.Nursery | None = None
         self._past_drops: Counter[str] = Counter()
@@ -44,7 +62,7 @@ class Driver:
 
     @property
     def sockets(self) -> Mapping[Endpoint, Socket]:
-        """The sockets by the address they are bound to."""
+        """The sockets by the address they are bound to, or their token."""
         return self._sockets
 
     @property
@@ -62,6 +80,7 @@ class Driver:
         self._nursery = nursery
         for socket in sockets:
             self.add_socket(socket)
+        self.flush()
         nursery.start_soon(self._run_timer)
 
     def add_socket(self, socket: Socket) -> None:
@@ -85,7 +104,7 @@ class Driver:
         """
         if base not in self._sockets:
             raise LocalProtocolError(f"there is no socket on {base}")
-        self._past_drops.update(_drops_of(self._sockets.pop(base)))
+        self._forget(base)
         self.node.remove_local_address(base, trio.current_time())
         self.flush()
 
@@ -101,12 +120,42 @@ class Driver:
             self.flush()
 
     def flush(self) -> None:
-        """Send what the node wants sent, hand on its events and set the clock for its next deadline."""
+        """Do what the node wants done and sent, hand on its events and set the clock for its next deadline."""
+        outdated = self._open_sockets()
         while (transmit := self.node.next_transmit()) is not None:
             self._send(transmit)
+            outdated += self._open_sockets()  # when one server refuses, what goes to the next may come right behind
         while (event := self.node.next_event()) is not None:
             self._handle_event(event)
+        for token in outdated:
+            if token in self._sockets:
+                self._forget(token).close()
         self._timer.deadline = self._deadline()
+
+    def _open_sockets(self) -> list[Endpoint]:
+        """Open the sockets that the node orders. Return those it orders closed: what goes out from them goes first."""
+        outdated: list[Endpoint] = []
+        while self._nursery is not None and (order := self.node.next_order()) is not None:
+            match order:
+                case OpenSocket(token, server):
+                    self._open(token, server, self._nursery)
+                case CloseSocket(token):
+                    outdated.append(token)
+        return outdated
+
+    def _open(self, token: Endpoint, server: Server, nursery: trio.Nursery) -> None:
+        opened = self._connect_server(token, server)
+        if isinstance(opened, SendError):
+            self.node.record_send_error(token, server.endpoint, opened, trio.current_time())
+        else:
+            self._sockets[token] = opened
+            nursery.start_soon(self._read, opened)
+
+    def _forget(self, base: Endpoint) -> Socket:
+        """Use a socket no longer, but keep in mind what got lost there."""
+        socket = self._sockets.pop(base)
+        self._past_drops.update(_drops_of(socket))
+        return socket
 
     def _send(self, transmit: Transmit) -> None:
         socket = self._sockets.get(transmit.source)
