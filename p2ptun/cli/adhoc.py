@@ -14,13 +14,16 @@ import click
 import trio
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
+from p2ptun.cli.relay_options import authorities, relay_credentials, relays
 from p2ptun.cli.talk import JsonView, Story, View
-from p2ptun.daemon.adhoc import AdhocTunnel, Outcome
+from p2ptun.daemon.adhoc import AdhocTunnel
 from p2ptun.daemon.agreement import PRIVATE_NETWORKS, is_private
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.outcome import Outcome
 from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
+from p2ptun.ice.config import PathPolicy
 from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
@@ -45,8 +48,22 @@ OPTIONS = [
     click.option("--stun", metavar="URI", multiple=True, envvar="P2PTUN_STUN",
                  help="STUN server that tells this side's public address (stun:host[:port]); may be repeated; also "
                  "$P2PTUN_STUN."),
+    click.option("--turn", metavar="URI", multiple=True, envvar="P2PTUN_TURN",
+                 help="Relay for when nothing direct works (turn:host[:port][?transport=tcp], or turns: for TLS); may "
+                 "be repeated; also $P2PTUN_TURN."),
+    click.option("--turn-credentials", type=click.Path(path_type=Path, dir_okay=False),
+                 help="File with the relays' username and password, or their shared secret (`p2ptun genturn`); else "
+                 "$P2PTUN_TURN_USERNAME and $P2PTUN_TURN_PASSWORD."),
+    click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False),
+                 help="Certificates (PEM) to trust for relays over TLS, besides this machine's own."),
+    click.option("--path", "policy", type=click.Choice([each.value for each in PathPolicy]),
+                 default=PathPolicy.ANY.value, show_default=True,
+                 help="Paths that traffic may take: `direct` asks no relay, `relay` hides this machine's addresses "
+                 "from the other side."),
     click.option("--mdns", is_flag=True,
                  help="Hide this machine's addresses behind .local names, which only its own network can resolve."),
+    click.option("--no-port-mapping", is_flag=True,
+                 help="Don't ask the router to forward this tunnel's ports (PCP, NAT-PMP)."),
     click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
     click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
@@ -109,7 +126,12 @@ def _options(
     addresses: Sequence[str],
     routes: Sequence[str],
     stun: Sequence[str],
+    turn: Sequence[str],
+    turn_credentials: Path | None,
+    ca_file: Path | None,
+    policy: str,
     mdns: bool,
+    no_port_mapping: bool,
     psk_file: Path | None,
     mtu: int | None,
     aead: str,
@@ -121,14 +143,18 @@ def _options(
     Raises:
         ConfigError: Naming the option, the problem and the remedy.
     """
-    if rendezvous != "paste":
-        raise ConfigError("", "--rendezvous", f"{rendezvous!r} is unknown", "This version knows `paste`.")
+    _check_rendezvous(rendezvous)
     return AdhocOptions(
         name=name,
         addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_offered_network(each) for each in routes),
         stun=tuple(_stun_server(each) for each in stun),
+        turn=relays(turn, PathPolicy(policy)),
+        turn_credentials=relay_credentials(turn_credentials, turn),
+        ca_file=authorities(ca_file),
+        path_policy=PathPolicy(policy),
         hides_addresses=mdns,
+        maps_ports=not no_port_mapping,
         psk=read_secret(psk_file, "--psk-file") if psk_file else None,
         mtu=mtu,
         algorithms=_algorithms(aead),
@@ -136,6 +162,12 @@ def _options(
         timeout=timeout,
         is_interactive=sys.stdin.isatty(),
     )
+
+
+def _check_rendezvous(text: str) -> None:
+    """Raise ConfigError when we know no such rendezvous."""
+    if text != "paste":
+        raise ConfigError("", "--rendezvous", f"{text!r} is unknown", "This version knows `paste`.")
 
 
 def _offered_network(text: str) -> IPNetwork:

@@ -89,6 +89,8 @@ def _state(peer: PeerStatus) -> str:
 
 
 def _path(path: PathStatus) -> str:
+    if path.server is not None:
+        return f"{path.kind} {escape(printable(path.server))} ({path.server_transport})"
     return f"{path.kind} {escape(str(path.remote))} ({path.local.type}/{path.remote.type})"
 
 

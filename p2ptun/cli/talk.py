@@ -41,6 +41,12 @@ QUESTIONS = {
     "offer": "Paste here the line that the other side printed, then press Enter:",
     "answer": "Then paste here the line that it prints, and press Enter:",
 }
+SWITCHES = {
+    ("relay", "direct"): "The relay isn't needed any more; it stands by.",
+    ("direct", "relay"): "The direct path is lost: a relay carries the traffic until there is one again.",
+}
+"""What it means when a path of one kind takes over from the other."""
+
 STORY_WIDTH = 11
 MIN_ROOM = 30  # columns: in a narrower window the terminal may break lines as it likes
 
@@ -83,12 +89,13 @@ class Story:
         self._spinner: Status | None = None
         self._advice = ADVICE[kind]
         self._state = ""
+        self._kind = ""
 
     def show(self, event: Event) -> None:
         """Tell the event, if it is worth telling."""
         match event:
             case GatheringEvent():
-                self._spin("gathering   what this machine's addresses look like from outside")
+                self._spin(_gathering(event))
             case GatheredEvent():
                 self._tell("gathered", _gathered(event))
             case WaitingEvent(kind=kind):
@@ -144,7 +151,9 @@ class Story:
         what = "path" if event.setup_ms is None else "connected"
         times = [] if event.setup_ms is None else [f"set up in {event.setup_ms:.0f} ms"]
         times += [] if event.rtt_ms is None else [f"round trip {milliseconds(event.rtt_ms)}"]
-        lines = [f"{event.kind} {event.remote} ({kinds})", ", ".join(times)]
+        over = f"{event.server} ({event.server_transport})" if event.server else f"{event.remote} ({kinds})"
+        lines = [f"{event.kind} {over}", ", ".join(times), SWITCHES.get((self._kind, event.kind), "")]
+        self._kind = event.kind
         self._tell(what, "\n".join(filter(None, lines)), style="bold green")
         if event.setup_ms is not None and self._console.is_terminal:
             self._console.print("Ctrl-C closes the tunnel.", style="dim")
@@ -179,12 +188,31 @@ class Story:
             self._spinner = None
 
 
+def _gathering(event: GatheringEvent) -> str:
+    asked = [_count(event.servers, "server")] * bool(event.servers) + [_count(event.relays, "relay")] * bool(
+        event.relays
+    )
+    if not event.relays:
+        return "gathering   what this machine's addresses look like from outside"
+    return f"gathering   asking {' and '.join(asked)}"
+
+
 def _gathered(event: GatheredEvent) -> str:
-    seen = f"\nseen from outside as {', '.join(event.reflexive)}" if event.reflexive else ""
-    if not event.servers and not event.reflexive:
-        seen = "\nbehind a NAT that isn't enough: give both sides a --stun server"
-    plural = "address" if event.hosts == 1 else "addresses"
-    return f"{event.hosts} {plural} of this machine{seen}"
+    lines = [_count(event.hosts, "address") + " of this machine"]
+    if event.reflexive:
+        lines.append(f"seen from outside as {', '.join(event.reflexive)}")
+    if event.relays:
+        lines.append(f"relay {', '.join(event.relays)}")
+    elif not event.servers and not event.reflexive:
+        lines.append("behind a NAT that isn't enough: give both sides a --stun server")
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    """Write how many there are."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
 
 
 def _network(event: NetworkEvent) -> str:

@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack
-from enum import Enum
 from ipaddress import ip_network
 
 import trio
@@ -29,7 +28,10 @@ from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.outcome import Outcome, remedy
+from p2ptun.daemon.portmapping import PortMapping
 from p2ptun.daemon.privilege import drop_privileges
+from p2ptun.daemon.relays import Relays
 from p2ptun.daemon.report import report
 from p2ptun.daemon.roaming import Roaming
 from p2ptun.daemon.status import InterfaceStatus, Status
@@ -75,27 +77,6 @@ TUNNEL_POOL = ip_network("10.77.0.0/16")
 LOSS_REMINDER_AFTER = 10.0  # seconds: most losses of a path are over by then
 NO_CONNECTION = "no-connection"
 
-REMEDIES = {
-    FailureReason.NO_PATH: (
-        "Give both sides a STUN server with --stun, and check that UDP isn't blocked. "
-        "Two NATs that give every destination another port can't be joined directly."
-    ),
-    FailureReason.CONSENT_EXPIRED: "Check the network on both sides, then start again with p2ptun share.",
-    FailureReason.HANDSHAKE_FAILED: (
-        "Use the same --psk-file on both sides, or none, and an --aead that both can run. "
-        "Or was a line changed on its way? Then start again, and carry the lines another way."
-    ),
-}
-
-
-class Outcome(Enum):
-    """How it ended."""
-
-    STOPPED = "stopped"
-    PEER_CLOSED = "peer closed"
-    FAILED = "failed"
-    TIMED_OUT = "timed out"
-
 
 class AdhocTunnel:
     """One tunnel, from `run` to its end. `emit` is told what happens, as it happens."""
@@ -111,6 +92,8 @@ class AdhocTunnel:
         self._naming = Naming(HostNames(os.urandom) if options.hides_addresses else None)
         self._node = Node(os.urandom)
         self._narrator = Narrator(emit)
+        self._relays = Relays(options, self._node, self._narrator, self._notices)
+        self._port_mapping = PortMapping(options.wants_mapping)
         self._addresses: tuple[IPInterface, ...] = ()
         self._used: list[IPNetwork] = []
         self._mtu = options.mtu or DEFAULT_MTU
@@ -136,7 +119,8 @@ class AdhocTunnel:
             self._check_forwarding()
             self._node.add_peer(Peer(PEER, self._new_agent(network), self._naming.names), trio.current_time())
             driver = Driver(self._node, tun, self._handle)
-            roaming = Roaming(network, underlay, driver, self._naming, self._narrator, self._notices)
+            parts = (self._naming, self._narrator, self._notices, self._relays, self._port_mapping)
+            roaming = Roaming(network, underlay, driver, *parts)
             introduction = self._introduction()
             started_at = trio.current_time()
             outcome = Outcome.STOPPED
@@ -147,6 +131,8 @@ class AdhocTunnel:
                     self._naming.start(nursery, driver, network)
                     driver.start(nursery, underlay.sockets)
                     nursery.start_soon(roaming.run)
+                    await nursery.start(self._port_mapping.run, driver, network)
+                    nursery.start_soon(self._relays.run, driver)
                     nursery.start_soon(introduction.find_servers, driver)
                     outcome = await self._connect(introduction, roaming, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
@@ -165,6 +151,8 @@ class AdhocTunnel:
     def _handle(self, event: NodeEvent) -> None:
         self._naming.handle(event)
         self._narrator.handle(event)
+        self._relays.handle(event)
+        self._port_mapping.handle(event)
 
     @property
     def _peer(self) -> Peer:
@@ -186,7 +174,11 @@ class AdhocTunnel:
         tunnels = tuple(each for each in pool if not overlaps(each, outside))
         is_offering = self._side is Side.SHARE
         role, patience = (Role.CONTROLLING, PAC_TIMEOUT) if is_offering else (Role.CONTROLLED, CARRYING_PATIENCE)
-        config = AgentConfig(refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels, pac_timeout=patience)
+        config = AgentConfig(
+            refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels,
+            pac_timeout=patience,
+            path_policy=self._options.path_policy,
+        )
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
         return Agent(config, Credentials.generate(os.urandom), role, tie_breaker, os.urandom, self._node.pacer)
 
@@ -197,6 +189,7 @@ class AdhocTunnel:
             self._rendezvous,
             self._narrator,
             self._notices,
+            self._relays,
             self._peer,
             self._keys.public,
             self._used,
@@ -207,6 +200,7 @@ class AdhocTunnel:
     ) -> Outcome:
         """Do everything from gathering to the end of the tunnel."""
         with self._patience() as patience:
+            await self._port_mapping.settle()
             offer, answer = await introduction.introduce()
             agreement = await self._configure(tun, offer, answer)
             roaming.agree(agreement.own + agreement.peer)
@@ -244,7 +238,8 @@ class AdhocTunnel:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
             sentence = self._narrator.reason.value
-            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", REMEDIES[self._narrator.reason])
+            what_helps = remedy(self._narrator.reason, self._options, has_relay=bool(self._narrator.relays))
+            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", what_helps)
         return Outcome.FAILED
 
     # The tunnel
@@ -347,7 +342,7 @@ class AdhocTunnel:
         if seen_from_outside(self._peer):
             self._notices.withdraw(NO_REFLEXIVE)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
-        return report(self._node, interface, self._notices, driver.drops + self._naming.drops, now)
+        return report(self._node, interface, self._notices, driver.drops + self._naming.drops + self._port_mapping.drops, now)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

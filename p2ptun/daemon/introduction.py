@@ -11,6 +11,7 @@ from p2ptun.daemon.event import GatheredEvent, GatheringEvent, WaitingEvent
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.relays import Relays
 from p2ptun.errors import P2ptunError, RendezvousEnded, RendezvousError
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.io.driver import Driver
@@ -21,10 +22,15 @@ from p2ptun.signal.address import bid
 from p2ptun.signal.blob import check_answer, check_offer, read_description
 from p2ptun.signal.description import Description, Kind, draw_session_id, encode_description
 from p2ptun.stun.uri import StunUri
+from p2ptun.turn.server import Server
 from p2ptun.types import IPNetwork, Transport
 
 GATHERING_PATIENCE = 1.0
 """A description goes out when every server has answered, or after so long. Later candidates travel in the tunnel."""
+
+RELAY_PATIENCE = 4.0
+"""How much longer it waits while no relay has given an address, and one still may: without it there may never be a
+tunnel for later candidates to travel in."""
 
 NO_REFLEXIVE = "no-reflexive-address"
 
@@ -42,6 +48,7 @@ class Introduction:
         rendezvous: Rendezvous,
         narrator: Narrator,
         notices: Notices,
+        relays: Relays,
         peer: Peer,
         public_key: bytes,
         used: list[IPNetwork],
@@ -52,6 +59,7 @@ class Introduction:
         self._rendezvous = rendezvous
         self._narrator = narrator
         self._notices = notices
+        self._relays = relays
         self._peer = peer
         self._public_key = public_key
         self._used = used
@@ -69,7 +77,7 @@ class Introduction:
 
         Those that aren't found are looked up again in the next network.
         """
-        missing = set(self._options.stun)
+        missing = {*self._options.reflectors, *self._options.relays}
         while True:
             moved = self._narrator.moved
             async with trio.open_nursery() as nursery:
@@ -91,8 +99,7 @@ class Introduction:
         while True:
             await self._narrator.changed.wait()
             self._narrator.changed = trio.Event()
-            with trio.move_on_after(GATHERING_PATIENCE):
-                await self._narrator.gathered.wait()
+            await self._wait_for_servers()
             await self.send(self._describe(old.kind, old.session_id))
 
     async def _share(self) -> tuple[Description, Description]:
@@ -115,18 +122,29 @@ class Introduction:
     async def _gather(self) -> None:
         """Wait until every server has answered, or for as long as a person may be kept waiting."""
         if not self._narrator.gathered.is_set():
-            self._notices.emit(GatheringEvent(len(self._options.stun)))
-        with trio.move_on_after(GATHERING_PATIENCE):
-            await self._narrator.gathered.wait()
-        hosts = {each.base.address for each in self._peer.agent.local_candidates}
-        reflexive = seen_from_outside(self._peer)
-        self._notices.emit(GatheredEvent(len(hosts), reflexive, len(self._options.stun)))
-        if self._options.stun and not reflexive:
+            self._notices.emit(GatheringEvent(len(self._options.reflectors), len(self._options.relays)))
+        await self._wait_for_servers()
+        hosts = {
+            each.base.address for each in self._peer.agent.local_candidates if each.base not in self._narrator.relays
+        }
+        reflexive, relays = seen_from_outside(self._peer), self._relays.names
+        asked = len(self._options.reflectors)
+        self._notices.emit(GatheredEvent(len(hosts), reflexive, asked, relays, len(self._options.relays)))
+        if asked and not reflexive:
             self._notices.warn(
                 NO_REFLEXIVE,
                 "No STUN server has answered yet, so this side's public address isn't known.",
-                "It goes on without: that is enough in one network, or when the other side can be reached.",
+                "It goes on over the relay."
+                if relays
+                else "It goes on without: that is enough in one network, or when the other side can be reached.",
             )
+
+    async def _wait_for_servers(self) -> None:
+        """Wait until every server has answered; not long once what they are asked for is there."""
+        with trio.move_on_after(GATHERING_PATIENCE):
+            await self._narrator.gathered.wait()
+        with trio.move_on_after(RELAY_PATIENCE):
+            await self._relays.settle()
 
     async def _find_server(self, driver: Driver, uri: StunUri, missing: set[StunUri]) -> None:
         try:
@@ -136,11 +154,16 @@ class Introduction:
             return
         missing.discard(uri)
         self._notices.withdraw(f"server-{uri.host}")
+        now = trio.current_time()
         for server in servers:
-            driver.node.add_stun_server(server, trio.current_time())
+            if uri in self._options.reflectors:
+                driver.node.add_stun_server(server, now)
+            if uri in self._options.relays:
+                self._relays.add(Server(server, uri.host), now)
         driver.flush()
 
     def _describe(self, kind: Kind, session_id: bytes) -> Description:
+        self._relays.note_described()
         return Description(
             kind=kind,
             session_id=session_id,

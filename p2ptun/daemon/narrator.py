@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import trio
 
-from p2ptun.daemon.event import ErrorEvent, Event, PeerEvent, RestartEvent, candidate_event, path_event
+from p2ptun.daemon.event import (
+    ErrorEvent,
+    Event,
+    PeerEvent,
+    RestartEvent,
+    candidate_event,
+    path_event,
+    relay_event,
+)
 from p2ptun.ice.candidate import Candidate
 from p2ptun.node.event import (
     FailureReason,
@@ -18,9 +26,13 @@ from p2ptun.node.event import (
     PeerRestarted,
     PeerState,
     PeerStateChanged,
+    RelayFound,
+    RelayLost,
     RemoteCandidateFound,
 )
 from p2ptun.node.path import Path
+from p2ptun.turn.server import Server
+from p2ptun.types import Endpoint
 
 NEW_LINE = "The line below replaces the one above; the old one works where the other addresses do."
 
@@ -38,6 +50,7 @@ class Narrator:
         changed: Set when that happened; whoever acts on it puts a new one in its place.
         began_at: When both sides knew each other, monotonic seconds; the side that sends its description last learns
             that from the first message.
+        relays: Where we have addresses on relays, and whose they are.
     """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -52,6 +65,7 @@ class Narrator:
         self.is_described = False
         self.began_at: float | None = None
         self.mtu = 0
+        self.relays: dict[Endpoint, Server] = {}
         self._emit = emit
         self._path: Path | None = None
         self._told: Path | None = None
@@ -73,6 +87,12 @@ class Narrator:
                 self._change_state(event.peer, state, reason)
             case PeerRestarted(generation, reason):
                 self._emit(RestartEvent(event.peer, generation, reason.value))
+            case RelayFound(server, relayed):
+                self.relays[relayed] = server
+                self._emit(relay_event(server, relayed, "ready"))
+            case RelayLost(server, relayed, reason):
+                self.relays.pop(relayed, None)
+                self._emit(relay_event(server, relayed, "lost", reason))
             case _:
                 pass  # status tells the age of the keys and what stands by
 
@@ -90,12 +110,16 @@ class Narrator:
         self.gathered = trio.Event()
         self.changed.set()
 
-    def _tell_local(self, candidate: Candidate, replaced: Candidate | None) -> None:
-        self._emit(candidate_event("local", candidate))
-        if replaced is not None and self.is_described and not self.has_met:
-            change = f"This side's public address changed from {replaced.endpoint} to {candidate.endpoint}."
+    def describe_anew(self, change: str) -> None:
+        """Have another description sent because of a change, if the last one is all that the other side knows."""
+        if self.is_described and not self.has_met:
             self._emit(ErrorEvent(change, NEW_LINE))
             self.changed.set()
+
+    def _tell_local(self, candidate: Candidate, replaced: Candidate | None) -> None:
+        self._emit(candidate_event("local", candidate))
+        if replaced is not None:
+            self.describe_anew(f"This side's public address changed from {replaced.endpoint} to {candidate.endpoint}.")
 
     def _follow(self, peer: str, path: Path) -> None:
         """Tell a path once there is a session over it."""
@@ -107,7 +131,7 @@ class Narrator:
         """Tell where traffic goes; a second announcement of the same path is no news."""
         if self._told is None or (path.base, str(path)) != (self._told.base, str(self._told)):
             self._told = path
-            self._emit(path_event(peer, path, self.mtu, setup))
+            self._emit(path_event(peer, path, self.mtu, setup, self.relays.get(path.base)))
 
     def _change_state(self, peer: str, state: PeerState, reason: FailureReason | None) -> None:
         self._emit(PeerEvent(peer, state.value, reason.value if reason else None))

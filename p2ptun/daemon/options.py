@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from p2ptun.aead.algorithm import Algorithm
+from p2ptun.daemon.turn_credentials import TurnCredentials
+from p2ptun.ice.config import PathPolicy
 from p2ptun.signal.description import Kind
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.timing import REKEY_INTERVAL
-from p2ptun.types import IPInterface, IPNetwork
+from p2ptun.types import IPInterface, IPNetwork, Transport
 
 
 class Side(Enum):
@@ -29,16 +32,43 @@ class AdhocOptions:
     """What the person asked for; None and empty mean "decide for me". Times are in seconds.
 
     `hides_addresses`: names stand for this machine's addresses in all that the other side is told.
+    `maps_ports`: the router is asked to forward the ports of this side's sockets.
+    `ca_file`: who else may vouch for a relay's name, in PEM, besides those whom this machine trusts anyway.
     """
 
     name: str | None = None
     addresses: tuple[IPInterface, ...] = ()
     routes: tuple[IPNetwork, ...] = ()
     stun: tuple[StunUri, ...] = ()
+    turn: tuple[StunUri, ...] = ()
+    turn_credentials: TurnCredentials | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    path_policy: PathPolicy = PathPolicy.ANY
     hides_addresses: bool = False
+    maps_ports: bool = True
     psk: bytes | None = field(default=None, repr=False)
     mtu: int | None = None
     algorithms: tuple[Algorithm, ...] = ()
     rekey_interval: float = REKEY_INTERVAL
     timeout: float | None = None
     is_interactive: bool = False
+
+    @property
+    def relays(self) -> tuple[StunUri, ...]:
+        """The relays to ask for an address."""
+        return () if self.path_policy is PathPolicy.DIRECT else self.turn
+
+    @property
+    def wants_mapping(self) -> bool:
+        """Whether the router is to forward ports: who wants relayed paths only is to be found at the relay."""
+        return self.maps_ports and self.path_policy is not PathPolicy.RELAY
+
+    @property
+    def reflectors(self) -> tuple[StunUri, ...]:
+        """The servers to ask over UDP what this side looks like from outside: a relay tells that as well.
+
+        Who wants relayed paths only tells nobody, and needs to know nothing.
+        """
+        if self.path_policy is PathPolicy.RELAY:
+            return ()
+        return self.stun + tuple(uri for uri in self.turn if uri.transport_or_default is Transport.UDP)

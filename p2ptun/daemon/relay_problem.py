@@ -6,61 +6,60 @@ from datetime import datetime, timezone
 
 from p2ptun.daemon.event import server_text
 from p2ptun.daemon.turn_credentials import OPTION, PASSWORD, USERNAME, Issued
-from p2ptun.stun.error import Code
+from p2ptun.turn.event import Problem
 from p2ptun.turn.server import Server
-from p2ptun.types import SendError, Transport
+from p2ptun.types import Transport
 
-_OVERLOADED = (Code.ALLOCATION_QUOTA_REACHED, Code.INSUFFICIENT_CAPACITY)
+_NAME_ANOTHER = "Ask whoever runs it, or name another relay with --turn."
+_UDP_BLOCKED = "Check its address and port. Where UDP is blocked, try it with ?transport=tcp, or turns: and port 443."
+
+REMEDIES = {
+    Problem.NO_CREDENTIALS: f"Give them with {OPTION} FILE, or in ${USERNAME} and ${PASSWORD}.",
+    Problem.UNTRUSTED: (
+        "Write the name that stands in its certificate, and name who signed that with --ca-file, "
+        "unless it was a public authority."
+    ),
+    Problem.QUOTA_REACHED: "Wait until its old allocations are forgotten, or name another relay with --turn.",
+    Problem.NO_CAPACITY: "Wait, or name another relay with --turn.",
+    Problem.THROUGH_TUNNEL: "Name a relay with --turn that can be reached without that tunnel.",
+    Problem.CONNECTION_REFUSED: "Check its address and port, and that it runs.",
+    Problem.CONNECTION_LOST: "Check its address and port, and that nothing between blocks them.",
+    Problem.UNREACHABLE: "Check its address, and this machine's network.",
+    Problem.NO_ANSWER: "Check its address and port, and that nothing between blocks them.",
+}
+"""What helps. Where nothing stands here, it is up to whoever runs the relay."""
 
 
 def explain(server: Server, reason: str, code: int | None, issued: Issued | None) -> tuple[str, str]:
     """Say what is wrong with a relay, and what helps; `issued` is the credential that it was shown, if any.
 
-    `reason` continues a sentence; `code` is the relay's own, if it said one (RFC 8656 19).
+    `reason` is the end of a sentence, most often a `Problem`; `code` is what the relay answered (RFC 8656 19).
     """
-    name = server_text(server)
-    if code in (Code.UNAUTHENTICATED, Code.WRONG_CREDENTIALS):
-        return _refused_credentials(name, issued)
-    if code in _OVERLOADED:
-        return (
-            f"The relay {name} has no room for us: {reason}.",
-            "Wait until others, or old tunnels with the same user name, are gone; or name another relay with --turn.",
-        )
-    if code is not None:
-        return f"The relay {name} refuses us: {reason} ({code}).", "Ask whoever runs it, or name another with --turn."
-    if reason == SendError.UNTRUSTED.value:
-        return (
-            f"The relay {name} can't prove that it is {server.name}: its certificate isn't one that we trust.",
-            "Write the name that stands in its certificate, and name who signed it with --ca-file, "
-            "unless that is a public authority.",
-        )
-    return f"The relay {name} can't be reached: {reason}.", _way_round(server)
+    name = f"The relay {server_text(server)}"
+    problem = Problem(reason) if reason in {each.value for each in Problem} else None
+    if problem is Problem.WRONG_CREDENTIALS and issued is not None:
+        sentence, remedy = _refused_credentials(issued)
+        return f"{name} {sentence}.", remedy
+    if problem is Problem.NO_ANSWER and server.endpoint.transport is Transport.UDP:
+        return f"{name} {reason}.", _UDP_BLOCKED
+    numbered = f" ({code})" if code is not None and problem not in REMEDIES else ""
+    return f"{name} {reason}{numbered}.", _NAME_ANOTHER if problem is None else REMEDIES.get(problem, _NAME_ANOTHER)
 
 
-def _refused_credentials(name: str, issued: Issued | None) -> tuple[str, str]:
-    if issued is None:
+def _refused_credentials(issued: Issued) -> tuple[str, str]:
+    """Give the end of the sentence, and the remedy."""
+    if issued.is_overdue and issued.ends_at is not None:
+        at = datetime.fromtimestamp(issued.ends_at, timezone.utc)
         return (
-            f"The relay {name} wants a user name and a password.",
-            f"Give them with {OPTION} FILE, or in ${USERNAME} and ${PASSWORD}.",
-        )
-    if issued.is_overdue:
-        at = datetime.fromtimestamp(issued.ends_at or 0, timezone.utc)
-        return (
-            f"The relay {name} doesn't accept the user name: it was good until {at:%Y-%m-%d %H:%M} UTC.",
+            f"doesn't accept the user name: it was good until {at:%Y-%m-%d %H:%M} UTC",
             "Make new credentials: p2ptun genturn < SECRET > FILE",
         )
     if issued.is_minted:
         return (
-            f"The relay {name} doesn't accept what we make of the secret.",
-            "Give it the secret that the relay has, and check that both machines' clocks are right.",
+            "doesn't accept what we make of the secret",
+            "Give us the secret that the relay has, and check that both machines' clocks are right.",
         )
     return (
-        f"The relay {name} doesn't accept the user name and password.",
+        "doesn't accept the user name and password",
         f"Check them in the {OPTION} file, or in ${USERNAME} and ${PASSWORD}.",
     )
-
-
-def _way_round(server: Server) -> str:
-    if server.endpoint.transport is Transport.UDP:
-        return "Check its address and port. Where UDP is blocked, try it with ?transport=tcp, or turns: and port 443."
-    return "Check its address and port, and that nothing between blocks them."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from p2ptun.daemon.event import milliseconds, server_text
 from p2ptun.daemon.status import (
     SCHEMA_VERSION,
     Health,
@@ -11,13 +12,17 @@ from p2ptun.daemon.status import (
     InterfaceStatus,
     NatStatus,
     PeerStatus,
+    RelayStatus,
     Status,
     path_status,
 )
 from p2ptun.node.link import Link, Traffic
 from p2ptun.node.node import Node
+from p2ptun.node.path import Path
 from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import encode_key
+from p2ptun.turn.server import Server
+from p2ptun.turn.status import AllocationStatus
 
 
 def report(
@@ -28,13 +33,34 @@ def report(
         schema_version=SCHEMA_VERSION,
         interface=interface,
         nat=NatStatus(),
-        peers=[_peer_status(peer, interface.mtu, now) for peer in node.peers],
+        peers=[_peer_status(node, peer, interface.mtu, now) for peer in node.peers],
         health=list(health),
         drops=dict(drops),
+        relays=[_relay_status(each, now) for each in node.relays.allocations],
     )
 
 
-def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
+def _relay_status(allocation: AllocationStatus, now: float) -> RelayStatus:
+    expires_at, problem = allocation.expires_at, allocation.problem
+    return RelayStatus(
+        server=server_text(allocation.server),
+        transport=allocation.server.endpoint.transport.value,
+        addresses=[str(relayed) for relayed in allocation.relayed],
+        state=allocation.state.value,
+        rtt_ms=milliseconds(allocation.rtt),
+        expires_s=None if expires_at is None else round(expires_at - now, 3),
+        problem=None if problem is None else problem.value,
+    )
+
+
+def _relay_of(node: Node, path: Path | None) -> Server | None:
+    """Find the relay of ours that a path leads over."""
+    if path is None:
+        return None
+    return next((each.server for each in node.relays.allocations if path.base in each.relayed), None)
+
+
+def _peer_status(node: Node, peer: Peer, mtu: int, now: float) -> PeerStatus:
     link, agent = peer.link, peer.agent
     traffic = Traffic() if link is None else link.traffic
     done, total = agent.checks
@@ -44,8 +70,8 @@ def _peer_status(peer: Peer, mtu: int, now: float) -> PeerStatus:
         allowed_ips=[] if link is None else [str(network) for network in link.identity.allowed_ips],
         state=peer.state.value,
         reason=None if peer.reason is None else peer.reason.value,
-        path=path_status(peer.path, mtu),
-        standby_path=path_status(peer.standby, mtu),
+        path=path_status(peer.path, mtu, _relay_of(node, peer.path)),
+        standby_path=path_status(peer.standby, mtu, _relay_of(node, peer.standby)),
         aead=_aead(link),
         quantum_resistant=False,
         last_handshake_s=_handshake_age(link, now),

@@ -12,6 +12,8 @@ from p2ptun.daemon.event import AddressPlace, Event, NetworkEvent, ResumedEvent
 from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
+from p2ptun.daemon.portmapping import PortMapping
+from p2ptun.daemon.relays import Relays
 from p2ptun.ice.event import RestartReason
 from p2ptun.io.address import LocalAddress
 from p2ptun.io.driver import Driver
@@ -41,12 +43,16 @@ class Roaming:
         naming: Naming,
         narrator: Narrator,
         notices: Notices,
+        relays: Relays,
+        port_mapping: PortMapping,
     ) -> None:
         self._underlay = underlay
         self._driver = driver
         self._naming = naming
         self._narrator = narrator
         self._notices = notices
+        self._relays = relays
+        self._port_mapping = port_mapping
         self._monitor = Monitor(network, self.handle)
         self._agreed: tuple[IPNetwork, ...] = ()
         self._lost, self._found = trio.Event(), trio.Event()
@@ -88,6 +94,8 @@ class Roaming:
                 await self._follow(change)
             case Resumed(seconds):
                 self._notices.emit(ResumedEvent(round(seconds, 3)))
+                self._relays.wake()
+                self._port_mapping.renew()
                 self._restart(RestartReason.RESUMED)
             case _:
                 self._refuse_tunnels(change.network)
@@ -100,6 +108,8 @@ class Roaming:
         self._refuse_tunnels(change.network)
         await self._underlay.follow(change.network, self._driver)
         self._naming.follow(change.network)
+        self._port_mapping.follow(change.network)
+        self._port_mapping.renew()
         self._narrator.move()
         if self._underlay.sockets:
             if self._lost.is_set():

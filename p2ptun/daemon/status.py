@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from p2ptun.daemon.event import PathEnd, milliseconds, path_end
+from p2ptun.daemon.event import PathEnd, milliseconds, path_end, server_text
 from p2ptun.node.path import Path
+from p2ptun.turn.server import Server
 
 SCHEMA_VERSION = 1
 
@@ -31,13 +32,27 @@ class NatStatus(msgspec.Struct, frozen=True):
 
 
 class PathStatus(msgspec.Struct, frozen=True):
-    """The path that traffic takes."""
+    """The path that traffic takes. `server` is the relay of ours on it, `name:port`, and what we speak to it."""
 
     kind: str
     local: PathEnd
     remote: PathEnd
     rtt_ms: float | None
     mtu: int
+    server: str | None = None
+    server_transport: str | None = None
+
+
+class RelayStatus(msgspec.Struct, frozen=True):
+    """An allocation on a relay: `server` (`name:port`), and the addresses there that are ours."""
+
+    server: str
+    transport: str
+    addresses: list[str]
+    state: str
+    rtt_ms: float | None
+    expires_s: float | None
+    problem: str | None
 
 
 class IceStatus(msgspec.Struct, frozen=True):
@@ -89,10 +104,11 @@ class Status(msgspec.Struct, frozen=True):
     peers: list[PeerStatus]
     health: list[Health]
     drops: dict[str, int]
+    relays: list[RelayStatus] = []
 
 
-def path_status(path: Path | None, mtu: int) -> PathStatus | None:
-    """Describe a path; None where there is none."""
+def path_status(path: Path | None, mtu: int, server: Server | None = None) -> PathStatus | None:
+    """Describe a path over our relay `server`, or none; None where there is no path."""
     if path is None:
         return None
     return PathStatus(
@@ -101,4 +117,6 @@ def path_status(path: Path | None, mtu: int) -> PathStatus | None:
         remote=path_end(path.remote, path.destination),
         rtt_ms=milliseconds(path.rtt),
         mtu=mtu,
+        server=None if server is None else server_text(server),
+        server_transport=None if server is None else server.endpoint.transport.value,
     )

@@ -15,8 +15,8 @@ from p2ptun.aead import sodium
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli import adhoc
 from p2ptun.cli.main import cli
-from p2ptun.daemon.adhoc import Outcome
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.outcome import Outcome
 from p2ptun.dataplane.outbound import inner_mtu
 from p2ptun.errors import ConfigError, DeviceError
 
@@ -46,7 +46,8 @@ def tunnel(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(adhoc, "AdhocTunnel", recorder)
     monkeypatch.delenv("P2PTUN_RENDEZVOUS", raising=False)
-    monkeypatch.delenv("P2PTUN_STUN", raising=False)
+    for name in ("STUN", "TURN", "TURN_USERNAME", "TURN_PASSWORD"):
+        monkeypatch.delenv(f"P2PTUN_{name}", raising=False)
     return recorder
 
 

@@ -13,6 +13,7 @@ from p2ptun.daemon.introduction import Introduction, seen_from_outside
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.relays import Relays
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
 from p2ptun.rendezvous.paste import PasteRendezvous
@@ -33,8 +34,9 @@ async def test_a_server_that_is_not_found_is_looked_up_again_in_the_next_network
     with await UdpSocket.bind(LOOPBACK) as server, await UdpSocket.bind(LOOPBACK) as own:
         options = AdhocOptions(stun=(parse_uri(f"stun:stun.example:{server.local.port}"),))
         rendezvous = PasteRendezvous(print)
+        relays = Relays(options, machine.node, narrator, notices)
         introduction = Introduction(
-            options, Side.SHARE, rendezvous, narrator, notices, machine.peer, machine.keys.public, []
+            options, Side.SHARE, rendezvous, narrator, notices, relays, machine.peer, machine.keys.public, []
         )
         async with trio.open_nursery() as nursery:
             machine.driver.start(nursery, [own])

@@ -16,6 +16,8 @@ from p2ptun.daemon.event import AddressPlace, ErrorEvent, Event, NetworkEvent, R
 from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
+from p2ptun.daemon.options import AdhocOptions
+from p2ptun.daemon.relays import Relays
 from p2ptun.daemon.roaming import NO_NETWORK, NO_NETWORK_AFTER, Roaming, network_event
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
@@ -48,7 +50,9 @@ class Traveller:
         self.narrator = Narrator(self.told.append)
         self.notices = Notices(self.told.append)
         driver = self.machine.driver
-        self.roaming = Roaming(network(FIRST), underlay, driver, Naming(None), self.narrator, self.notices)
+        self.relays = Relays(AdhocOptions(), self.machine.node, self.narrator, self.notices)
+        naming = Naming(None)
+        self.roaming = Roaming(network(FIRST), underlay, driver, naming, self.narrator, self.notices, self.relays)
 
     @property
     def addresses(self) -> list[str]:
