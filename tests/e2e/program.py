@@ -18,7 +18,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,8 +29,10 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from tests.e2e.lab import Lab, Node, wait_until
+from tests.e2e.serve import P2PTUN, Serve
 
-P2PTUN = str(Path(sys.executable).with_name("p2ptun"))
+__all__ = ["P2PTUN", "Json", "Program", "Tunnel", "TunnelLab"]
+
 Json: TypeAlias = dict[str, Any]
 
 
@@ -212,6 +213,12 @@ class TunnelLab(Lab):
         program = Program(process, host, f"{verb} on {host.name}", self.runtime(host), errors)
         self._programs.append(program)
         return program
+
+    def start_serve(self, server: Node, relay: bool = True) -> Serve:
+        """Run `p2ptun serve` on a server; return when it listens."""
+        serving = Serve(self, server, self._scratch, relay)
+        serving.start()
+        return serving
 
     def kill_programs(self) -> None:
         """End what a failed test has left running, so that the next one finds the hosts as they were."""

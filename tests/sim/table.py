@@ -34,15 +34,15 @@ def table(pairs: Iterable[tuple[Site, Site]]) -> str:
     return HEAD + "".join(row(left, right, NodeMeeting(left, right).meet()) for left, right in pairs)
 
 
-def block(text: str) -> str:
+def block(text: str, begin: str = BEGIN, end: str = END) -> str:
     """Give what stands between the markers of a text."""
-    return text.split(BEGIN, 1)[1].split(END, 1)[0].strip("\n") + "\n"
+    return text.split(begin, 1)[1].split(end, 1)[0].strip("\n") + "\n"
 
 
-def with_block(text: str, new: str) -> str:
+def with_block(text: str, new: str, begin: str = BEGIN, end: str = END) -> str:
     """Replace what stands between the markers."""
-    before, rest = text.split(BEGIN, 1)
-    return f"{before}{BEGIN}\n\n{new}\n{END}{rest.split(END, 1)[1]}"
+    before, rest = text.split(begin, 1)
+    return f"{before}{begin}\n\n{new}\n{end}{rest.split(end, 1)[1]}"
 
 
 def main() -> None:
