@@ -1,0 +1,168 @@
+"""`p2ptun serve` without its command line: opens what was asked for, runs it, and closes it again."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import trio
+
+from p2ptun.errors import ConfigError, DeviceError
+from p2ptun.io.netlink import list_addresses
+from p2ptun.relay.config import ServerConfig
+from p2ptun.relay.event import AllocationEnded, AllocationMade, RelayEvent, RequestRefused
+from p2ptun.relay.server import Server
+from p2ptun.server.admission import Admission
+from p2ptun.server.certificate import Certificate
+from p2ptun.server.event import (
+    AllocationEvent,
+    ClosedEvent,
+    ErrorEvent,
+    Event,
+    ListeningEvent,
+    ReadyEvent,
+    RefusedEvent,
+    ReloadedEvent,
+)
+from p2ptun.server.exchange import Exchange
+from p2ptun.server.layout import Place, expand, lay_out
+from p2ptun.server.options import ServeOptions
+from p2ptun.server.port import open_port
+from p2ptun.server.stream_listener import StreamListener, open_listener
+from p2ptun.server.teller import Teller
+from p2ptun.types import Endpoint, IPAddress, Transport, without_zone
+
+
+class Service:
+    """One server, from its first socket to its last word."""
+
+    def __init__(self, options: ServeOptions, emit: Callable[[Event], None], settle: Callable[[], object]) -> None:
+        """`settle` is called once every listener is bound: whoever needed rights for that may give them up."""
+        self._options = options
+        self._emit = emit
+        self._settle = settle
+        self._teller = Teller(emit)
+        self._certificate = Certificate(*options.certificate) if options.certificate else None
+        self._admission = Admission()
+        self._listeners: list[StreamListener] = []
+
+    async def run(self) -> None:
+        """Serve until a signal ends it.
+
+        Raises:
+            P2ptunError: If something that was asked for can't be had.
+        """
+        own = {without_zone(each.address) for each in list_addresses()}
+        _raise_descriptor_limit()
+        core = Server(replace(self._options.core, own_addresses=frozenset(own)), self._options.credentials, os.urandom)
+        exchange = Exchange(core, self._tell)
+        with ExitStack() as stack:
+            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+            stack.callback(exchange.close)
+            stack.callback(self._close_listeners)
+            places = self._open(exchange, own)
+            self._settle()
+            self._emit(_ready(self._options.core, places))
+            began_at = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(exchange.run)
+                nursery.start_soon(self._teller.run)
+                for listener in self._listeners:
+                    nursery.start_soon(listener.run)
+                await self._obey(signals)
+                nursery.cancel_scope.cancel()
+            self._teller.settle()
+            packets, size = core.relayed
+            drops = dict(exchange.drops + self._admission.refused)
+            self._emit(ClosedEvent(trio.current_time() - began_at, packets, size, drops))
+
+    def _open(self, exchange: Exchange, own: set[IPAddress]) -> list[Place]:
+        """Open every listener that was asked for; return those of UDP."""
+        options = self._options
+        places = lay_out(options.stun_listen, own)
+        for place in places:
+            port = open_port(place.local, is_relay=False)
+            exchange.add_listener(port)
+            exchange.core.add_listener(place.local, place.alternate)
+            self._emit(_listening(place.local))
+        for place in places:
+            alternate = replace(place.alternate, transport=Transport.TCP) if place.alternate else None
+            self._open_stream(exchange, place.local, None, alternate)
+        for local in expand(options.tls_listen, own):
+            self._open_stream(exchange, local, self._certificate, None)
+        _check_relay_addresses(options.core, own)
+        return places
+
+    def _open_stream(
+        self, exchange: Exchange, local: Endpoint, certificate: Certificate | None, alternate: Endpoint | None
+    ) -> None:
+        listener = open_listener(local, exchange, self._admission, certificate)
+        self._listeners.append(listener)
+        exchange.core.add_listener(listener.local, alternate)
+        self._emit(_listening(listener.local))
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        """Return when a signal ends the server; SIGHUP only lets the certificate be read again."""
+        async for number in signals:
+            if number != signal.SIGHUP:
+                return
+            if self._certificate is None:
+                continue
+            try:
+                self._certificate.reload()
+            except ConfigError as error:
+                self._emit(ErrorEvent(f"The old certificate stays in use: {error}", error.remedy))
+            else:
+                self._emit(ReloadedEvent())
+
+    def _tell(self, event: RelayEvent) -> None:
+        self._teller.tell(_told(event))
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+
+def _told(event: RelayEvent) -> Event:
+    """Write what happened in the core as programs and people are told."""
+    client, transport = str(event.client), event.client.transport.value
+    match event:
+        case AllocationMade():
+            return AllocationEvent("made", transport, client, [str(each) for each in event.relayed], event.user)
+        case AllocationEnded():
+            relayed = [str(each) for each in event.relayed]
+            counts = event.packets, event.bytes
+            return AllocationEvent("ended", transport, client, relayed, event.user, event.reason.value, *counts)
+        case RequestRefused():
+            method = event.method.name.lower()
+            return RefusedEvent(transport, client, method, event.code, event.reason, event.user)
+
+
+def _listening(local: Endpoint) -> ListeningEvent:
+    return ListeningEvent(local.transport.value, str(local.address), local.port)
+
+
+def _ready(core: ServerConfig, places: list[Place]) -> ReadyEvent:
+    has_behaviour = any(place.alternate for place in places)
+    return ReadyEvent(has_behaviour, [str(each) for each in core.relay_addresses], core.lowest_port, core.highest_port)
+
+
+def _check_relay_addresses(core: ServerConfig, own: set[IPAddress]) -> None:
+    """Refuse to start with an address that no relay socket could have. Raises DeviceError."""
+    for address in core.relay_addresses:
+        if address not in own and not address.is_loopback:
+            raise DeviceError(
+                f"{address} is no address of this machine.",
+                "Give --relay-address one of its own: ip -br address",
+            )
+
+
+def _raise_descriptor_limit() -> None:
+    """Use as many descriptors as we may: every allocation has a socket of its own."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
