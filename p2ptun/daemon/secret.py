@@ -29,14 +29,22 @@ def read_secret(path: Path, option: str) -> bytes:
     Raises:
         ConfigError: If it can't be read, others can read it, or it is no key.
     """
+    text = read_private(path, option, MAX_SIZE, "Make one: umask 077; p2ptun genpsk > FILE")
+    return decode_key(text.decode("ascii", "replace"), where="", key=f"{option} {path}")
+
+
+def read_private(path: Path, option: str, most: int, remedy: str) -> bytes:
+    """Read `most` bytes of a file that only its owner can read; `remedy` is for one that can't be read at all.
+
+    Raises:
+        ConfigError: If it can't be read, or others can read it.
+    """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            text = file.read(MAX_SIZE)
+            content = file.read(most)
     except OSError as error:
-        raise ConfigError(
-            "", option, f"{path}: {error.strerror}", "Make one: umask 077; p2ptun genpsk > FILE"
-        ) from error
+        raise ConfigError("", option, f"{path}: {error.strerror}", remedy) from error
     if stat.S_ISREG(mode) and mode & 0o077:
         raise ConfigError("", option, f"others can read {path}", f"Run: chmod 600 {path}")
-    return decode_key(text.decode("ascii", "replace"), where="", key=f"{option} {path}")
+    return content
