@@ -127,6 +127,7 @@ class Driver:
             outdated += self._open_sockets()  # when one server refuses, what goes to the next may come right behind
         while (event := self.node.next_event()) is not None:
             self._handle_event(event)
+        outdated += self._open_sockets()
         for token in outdated:
             if token in self._sockets:
                 self._forget(token).close()

@@ -3,7 +3,11 @@
 Two questions, two ways to ask. *Addresses* come from getaddrinfo (in a thread of trio's): every other program on the
 machine uses it, so /etc/hosts, nsswitch.conf, mDNS and a company's split DNS give the same answer here. *SRV records*
 (RFC 8489 8.1, RFC 5928) are beyond getaddrinfo; dnspython asks for them, and only when the URI names no port.
-The NAPTR step of RFC 5928 is left out: our URIs always settle the transport.
+The NAPTR step of RFC 5928 is left out: it would only order the transports, and we want all of them.
+
+`turn:` without a transport means UDP and, after it, TCP. RFC 5928 3 means UDP alone where DNS has no SRV records; but
+relays are for networks that let little through, and nearly all of them listen on both. Where there are SRV records,
+they decide, for each transport.
 
 dnspython is imported on first use.
 """
@@ -20,11 +24,11 @@ import trio
 from p2ptun.errors import P2ptunError
 from p2ptun.io.sockaddr import SockAddr, endpoint_of
 from p2ptun.stun.uri import StunUri
-from p2ptun.types import Endpoint, Transport
+from p2ptun.types import Endpoint, Transport, unmapped
 
 RESOLVE_TIMEOUT: Final = 8.0  # seconds for everything: two tries of a usual resolv.conf
 SERVICE_TIMEOUT: Final = 2.0  # seconds for SRV alone: some home routers never answer it
-MAX_ENDPOINTS: Final = 8  # of one server: each costs a transaction per local address
+MAX_ENDPOINTS: Final = 8  # of one server and transport: each costs a transaction per local address
 MAX_TARGETS: Final = 4  # SRV targets that are looked up
 
 _SPELLING = "Check the spelling, or give the server's IP address."
@@ -38,18 +42,20 @@ class ResolutionError(P2ptunError):
 class _Target:
     host: str
     port: int
+    transports: tuple[Transport, ...]
 
 
 async def resolve(uri: StunUri, nameservers: Sequence[Endpoint] = ()) -> list[Endpoint]:
-    """Find the transport addresses of a server, best first, IPv4 and IPv6, MAX_ENDPOINTS at most and one at least.
+    """Find the transport addresses of a server, best first, IPv4 and IPv6, one at least.
 
-    `nameservers` are asked for SRV records in place of those in /etc/resolv.conf.
+    Those of a relay have the transport to speak to it (UDP before TCP, MAX_ENDPOINTS of each); those of a STUN server
+    are for UDP. `nameservers` are asked for SRV records in place of those in /etc/resolv.conf.
 
     Raises:
         ResolutionError: In one sentence; never anything else, whatever the name or the answers.
     """
     if uri.address is not None:
-        return [Endpoint.of(uri.address, uri.port_or_default)]
+        return [Endpoint.of(uri.address, uri.port_or_default, transport) for transport in _transports_of(uri)]
     with trio.move_on_after(RESOLVE_TIMEOUT):
         return await _resolve_name(uri, nameservers)
     raise ResolutionError(
@@ -58,48 +64,81 @@ async def resolve(uri: StunUri, nameservers: Sequence[Endpoint] = ()) -> list[En
 
 
 async def _resolve_name(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[Endpoint]:
-    targets = [] if uri.port is not None else await _find_targets(uri, nameservers)
-    if not targets:
-        return await _addresses_of(_Target(uri.host, uri.port_or_default))
     found: dict[Endpoint, None] = {}
     problem: ResolutionError | None = None
-    for target in targets:
+    for target in await _find_targets(uri, nameservers):
         try:
             found |= dict.fromkeys(await _addresses_of(target))
         except ResolutionError as error:
             problem = error
     if problem is not None and not found:
         raise problem
-    return list(found)[:MAX_ENDPOINTS]
+    by_transport = [[each for each in found if each.transport is transport] for transport in _transports_of(uri)]
+    return [each for endpoints in by_transport for each in endpoints[:MAX_ENDPOINTS]]
+
+
+def _transports_of(uri: StunUri) -> tuple[Transport, ...]:
+    """List the transports that a URI asks for, best first."""
+    if not uri.scheme.is_turn:
+        return (Transport.UDP,)
+    if uri.transport is None and not uri.is_secure:
+        return Transport.UDP, Transport.TCP
+    return (uri.transport_or_default,)
 
 
 async def _find_targets(uri: StunUri, nameservers: Sequence[Endpoint]) -> list[_Target]:
-    """Ask for SRV records, in the order of RFC 2782; none when there are none or nobody answers.
+    """Give the hosts that DNS names for the service, or else the host of the URI itself.
 
     Raises:
-        ResolutionError: If the one record says that the service isn't offered.
+        ResolutionError: If DNS says that the service isn't offered.
+    """
+    itself = [_Target(uri.host, uri.port_or_default, _transports_of(uri))]
+    if uri.port is not None:
+        return itself
+    answers: dict[Transport, list[_Target]] = {}
+    with trio.move_on_after(SERVICE_TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            for transport in _transports_of(uri):
+                nursery.start_soon(_ask, uri, transport, nameservers, answers)
+    if not answers:
+        return itself
+    offered = [target for targets in answers.values() for target in targets]
+    if not offered:
+        raise ResolutionError(f"{uri.host} says that it offers no {uri.scheme.value} service.", _SPELLING)
+    return offered
+
+
+async def _ask(
+    uri: StunUri, transport: Transport, nameservers: Sequence[Endpoint], answers: dict[Transport, list[_Target]]
+) -> None:
+    """Ask for SRV records, and put them down in the order of RFC 2782; nothing when there are none or nobody answers.
+
+    No target at all means that the service isn't offered.
     """
     from dns.asyncresolver import Resolver
     from dns.exception import DNSException
     from dns.rdtypes.IN.SRV import SRV
 
-    carrier = "udp" if uri.transport_or_default is Transport.UDP else "tcp"  # TLS too is announced under tcp
+    carrier = "tcp" if uri.is_secure or transport is not Transport.UDP else "udp"  # TLS too is announced under tcp
     service = f"_{uri.scheme.value}._{carrier}.{uri.host.rstrip('.')}."
-    records: list[SRV] = []
-    with trio.move_on_after(SERVICE_TIMEOUT):
-        try:
-            resolver = Resolver(configure=not nameservers)
-            if nameservers:
-                resolver.nameservers = [str(each.address) for each in nameservers]
-                resolver.nameserver_ports = {str(each.address): each.port for each in nameservers}
-            answer = await resolver.resolve(service, "SRV", search=False)
-            found = answer.rrset.processing_order() if answer.rrset is not None else []
-            records = [record for record in found if isinstance(record, SRV)]
-        except (DNSException, OSError, UnicodeError):
-            return []
+    try:
+        resolver = Resolver(configure=not nameservers)
+        if nameservers:
+            resolver.nameservers = [str(each.address) for each in nameservers]
+            resolver.nameserver_ports = {str(each.address): each.port for each in nameservers}
+        answer = await resolver.resolve(service, "SRV", search=False)
+    except (DNSException, OSError, UnicodeError):
+        return
+    found = answer.rrset.processing_order() if answer.rrset is not None else []
+    records = [record for record in found if isinstance(record, SRV)]
     if [record.target.to_text() for record in records] == ["."]:
-        raise ResolutionError(f"{uri.host} says that it offers no {uri.scheme.value} service.", _SPELLING)
-    return [_Target(record.target.to_text(omit_final_dot=True), record.port) for record in records[:MAX_TARGETS]]
+        records = []
+    elif not records:
+        return
+    answers[transport] = [
+        _Target(record.target.to_text(omit_final_dot=True), record.port, (transport,))
+        for record in records[:MAX_TARGETS]
+    ]
 
 
 async def _addresses_of(target: _Target) -> list[Endpoint]:
@@ -111,11 +150,15 @@ async def _addresses_of(target: _Target) -> list[Endpoint]:
         raise ResolutionError(f"{target.host!r} can't be the name of a host.", _SPELLING) from error
     # the third shape that its type allows for is that of a Python without IPv6
     decoded = [endpoint_of(cast(SockAddr, sockaddr)) for *_, sockaddr in answers]
-    found = dict.fromkeys(Endpoint.of(each.address, each.port) for each in decoded)
-    usable = [each for each in found if not (each.address.is_unspecified or each.address.is_multicast)]
+    found = dict.fromkeys(unmapped(each.address) for each in decoded)
+    usable = [each for each in found if not (each.is_unspecified or each.is_multicast)]
     if not usable:
         raise ResolutionError(f"{target.host} has no address that a server can have.", _SPELLING)
-    return usable[:MAX_ENDPOINTS]
+    return [
+        Endpoint(address, target.port, transport)
+        for transport in target.transports
+        for address in usable[:MAX_ENDPOINTS]
+    ]
 
 
 def _translated(host: str, error: socket.gaierror) -> ResolutionError:

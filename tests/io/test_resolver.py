@@ -18,7 +18,7 @@ from p2ptun.io import resolver
 from p2ptun.io.resolver import MAX_ENDPOINTS, MAX_TARGETS, ResolutionError, resolve
 from p2ptun.io.udp import UdpSocket
 from p2ptun.stun.uri import parse_uri
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, Transport
 from tests.io.test_udp import receive
 
 pytestmark = pytest.mark.trio
@@ -61,21 +61,33 @@ def use_hosts(**answers: list[str] | socket.gaierror) -> Hosts:
     return hosts
 
 
-async def serve_dns(sock: UdpSocket, records: list[str], questions: list[str], rcode: dns.rcode.Rcode) -> NoReturn:
-    """Answer every question with the same SRV records."""
+Records = list[str] | dict[str, list[str]]
+"""SRV records that answer every question, or by the beginning of the question."""
+
+
+async def serve_dns(sock: UdpSocket, records: Records, questions: list[str], rcode: dns.rcode.Rcode) -> NoReturn:
     while True:
-        (data,), (source,) = await receive(sock, 1)
-        query = dns.message.from_wire(data)
-        questions.append(query.question[0].name.to_text())
-        response = dns.message.make_response(query)
-        response.set_rcode(rcode)
-        if records:
-            response.answer.append(dns.rrset.from_text_list(query.question[0].name, 60, "IN", "SRV", records))
-        sock.send(response.to_wire(), source)
+        for data, source in zip(*await receive(sock, 1), strict=True):
+            query = dns.message.from_wire(data)
+            name = query.question[0].name
+            questions.append(name.to_text())
+            response = dns.message.make_response(query)
+            response.set_rcode(rcode)
+            answer = records if isinstance(records, list) else records.get(name.labels[1].decode(), [])
+            if answer:
+                response.answer.append(dns.rrset.from_text_list(name, 60, "IN", "SRV", answer))
+            sock.send(response.to_wire(), source)
 
 
-async def ask(uri: str, records: list[str], rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> tuple[list[str], list[str]]:
+async def ask(uri: str, records: Records, rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> tuple[list[str], list[str]]:
     """Resolve `uri` with such SRV records in the DNS; return the endpoints as text, and the questions."""
+    found, questions = await look_up(uri, records, rcode)
+    return [str(each) for each in found], questions
+
+
+async def look_up(
+    uri: str, records: Records, rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+) -> tuple[list[Endpoint], list[str]]:
     found: list[Endpoint] = []
     questions: list[str] = []
     problem: ResolutionError | None = None
@@ -89,7 +101,7 @@ async def ask(uri: str, records: list[str], rcode: dns.rcode.Rcode = dns.rcode.N
             nursery.cancel_scope.cancel()
     if problem is not None:
         raise problem
-    return [str(each) for each in found], questions
+    return found, questions
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,7 @@ async def test_a_port_in_the_uri_asks_for_no_srv() -> None:
         ("stun:a.example", "_stun._udp.a.example."),
         ("stun:a.example.", "_stun._udp.a.example."),
         ("stuns:a.example", "_stuns._tcp.a.example."),
-        ("turn:a.example", "_turn._udp.a.example."),
+        ("turn:a.example?transport=udp", "_turn._udp.a.example."),
         ("turn:a.example?transport=tcp", "_turn._tcp.a.example."),
         ("turns:a.example?transport=tcp", "_turns._tcp.a.example."),
     ],
@@ -195,6 +207,67 @@ async def test_numbers_are_bounded() -> None:
     found, _ = await ask("stun:a.example", [f"{number} 0 {number + 1} t{number}." for number in range(10)])
     assert len(found) == MAX_ENDPOINTS
     assert len(hosts.asked) == MAX_TARGETS
+
+
+# Relays
+
+
+def told(endpoints: list[Endpoint]) -> list[str]:
+    return [f"{each.transport.value} {each}" for each in endpoints]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("turn:192.0.2.1", ["udp 192.0.2.1:3478", "tcp 192.0.2.1:3478"]),
+        ("turn:192.0.2.1:99", ["udp 192.0.2.1:99", "tcp 192.0.2.1:99"]),
+        ("turn:192.0.2.1?transport=udp", ["udp 192.0.2.1:3478"]),
+        ("turn:192.0.2.1?transport=tcp", ["tcp 192.0.2.1:3478"]),
+        ("turns:192.0.2.1", ["tls 192.0.2.1:5349"]),
+        ("turns:[2001:db8::1]:443?transport=tcp", ["tls [2001:db8::1]:443"]),
+        ("stun:192.0.2.1", ["udp 192.0.2.1:3478"]),
+    ],
+)
+async def test_a_relay_by_address(uri: str, expected: list[str]) -> None:
+    assert told(await resolve(parse_uri(uri))) == expected
+
+
+async def test_a_relay_by_name_is_tried_over_udp_first() -> None:
+    use_hosts(a_example=["2001:db8::1", "192.0.2.1"])
+    places = ["[2001:db8::1]:99", "192.0.2.1:99"]
+    found, questions = await look_up("turn:a.example:99", ["0 0 1 other.example."])
+    assert told(found) == [f"{transport} {place}" for transport in ("udp", "tcp") for place in places]
+    assert questions == []
+    found, questions = await look_up("turn:a.example", [])
+    assert [each.port for each in found] == [3478] * 4
+    assert sorted(questions) == ["_turn._tcp.a.example.", "_turn._udp.a.example."]
+    assert told(await resolve(parse_uri("turns:a.example:443"))) == [f"tls {place[:-2]}443" for place in places]
+
+
+async def test_each_transport_has_the_hosts_that_dns_names_for_it() -> None:
+    use_hosts(one_example=["192.0.2.1"], two_example=["192.0.2.2"])
+    records = {"_tcp": ["0 0 443 one.example."], "_udp": ["20 0 2 two.example.", "10 0 1 one.example."]}
+    found, _ = await look_up("turn:a.example", records)
+    assert told(found) == ["udp 192.0.2.1:1", "udp 192.0.2.2:2", "tcp 192.0.2.1:443"]
+    found, questions = await look_up("turns:a.example", records)
+    assert told(found) == ["tls 192.0.2.1:443"]
+    assert questions == ["_turns._tcp.a.example."]
+
+
+async def test_a_transport_that_dns_does_not_name_is_not_offered() -> None:
+    use_hosts(a_example=["192.0.2.9"], one_example=["192.0.2.1"])
+    assert told((await look_up("turn:a.example", {"_tcp": ["0 0 7 one.example."]}))[0]) == ["tcp 192.0.2.1:7"]
+    records = {"_tcp": ["0 0 7 one.example."], "_udp": ["0 0 0 ."]}
+    assert told((await look_up("turn:a.example", records))[0]) == ["tcp 192.0.2.1:7"]
+    with pytest.raises(ResolutionError, match=r"a.example says that it offers no turn service"):
+        await look_up("turn:a.example", {"_udp": ["0 0 0 ."], "_tcp": ["0 0 0 ."]})
+
+
+async def test_numbers_are_bounded_for_each_transport() -> None:
+    use_hosts(a_example=[f"192.0.2.{number}" for number in range(1, 20)])
+    found, _ = await look_up("turn:a.example", [])
+    transports = [each.transport for each in found]
+    assert transports == [Transport.UDP] * MAX_ENDPOINTS + [Transport.TCP] * MAX_ENDPOINTS
 
 
 def unanswerable(number: int) -> Callable[[], Hosts]:
