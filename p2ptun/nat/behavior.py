@@ -89,7 +89,7 @@ class Lifetime:
 class NatBehavior:
     """What is known of everything between one address of this machine and the internet. None is unknown.
 
-    Several NATs in a row look like one. Without a NAT, mapping is endpoint-independent and filtering that of a firewall.
+    Several NATs in a row look like one. Without one, mapping is endpoint-independent and filtering a firewall's.
 
     Attributes:
         local: The address of this machine.

@@ -15,7 +15,7 @@ from p2ptun.errors import LocalProtocolError, MalformedPacket
 from p2ptun.nat.behavior import NatBehavior
 from p2ptun.nat.drop import DropReason
 from p2ptun.nat.event import BehaviorDiscovered, DiscoveryEvent, ServerAnswered, ServerSilent
-from p2ptun.nat.hairpin import Hairpin
+from p2ptun.nat.hairpin import Hairpin, Seen
 from p2ptun.nat.judgement import judge
 from p2ptun.nat.probe import Exchange, Probe, Question
 from p2ptun.nat.survey import FIRST_PLAN, PACE, Posts, Survey
@@ -145,7 +145,7 @@ class Discovery:
             self._report(survey)
             self._begin_common(survey, now)
         if self._hairpin is not None:
-            self._hairpin.settle()
+            self._hairpin.settle(now)
         self._exchange.handle_timeout(now)
         if self._has_all_servers and not self._is_complete and self._exchange.is_over:
             self._complete()
@@ -184,4 +184,5 @@ class Discovery:
         is_translated = seen != prober and partner_seen != padder
         if is_translated and may_follow(server, seen) and may_follow(server, partner_seen):
             begins_at = now + (4 + len(self._bases)) * PACE  # after all other new bindings
-            self._hairpin = Hairpin(self._exchange, server, (prober, seen), (padder, partner_seen), begins_at)
+            one, other = Seen(prober, seen), Seen(padder, partner_seen)
+            self._hairpin = Hairpin(self._exchange, server, one, other, begins_at)

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from p2ptun.nat.probe import Exchange, Plan, Question
 from p2ptun.nat.survey import GRACE, TRIAL_COPIES, TRIAL_INTERVAL
 from p2ptun.nat.trial import Trial
 from p2ptun.types import Endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A socket, and where a server saw it."""
+
+    base: Endpoint
+    mapped: Endpoint
+
+
 class Hairpin:
     """Both sockets send to each other, so that each lets the other in, whatever the filtering."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        server: Endpoint,
-        one: tuple[Endpoint, Endpoint],
-        other: tuple[Endpoint, Endpoint],
-        at: float,
-    ) -> None:
-        """Begin at `at`; `one` and `other` are sockets, each with where `server` has seen it."""
-        plan = Plan(TRIAL_COPIES, TRIAL_INTERVAL, GRACE)
-        self._trials = tuple(
-            Trial.begin(
-                exchange,
-                Question(base, seen, (), heard_at, None),
-                Question.plain(base, server),
-                plan,
-                at,
-            )
-            for base, seen, heard_at in ((one[0], other[1], other[0]), (other[0], one[1], one[0]))
-        )
+    def __init__(self, exchange: Exchange, server: Endpoint, one: Seen, other: Seen, at: float) -> None:
+        """Begin at `at` with two sockets that `server` has seen."""
+        self._exchange = exchange
+        self._server = server
+        self._plan = Plan(TRIAL_COPIES, TRIAL_INTERVAL, GRACE)
+        self._trials = (self._send(one, other, at), self._send(other, one, at))
 
     @property
     def verdict(self) -> bool | None:
@@ -40,12 +36,12 @@ class Hairpin:
             return True
         return None if None in verdicts else False
 
-    @property
-    def is_over(self) -> bool:
-        """Tell whether `verdict` is final."""
-        return all(trial.is_over for trial in self._trials)
-
-    def settle(self) -> None:
+    def settle(self, now: float) -> None:
         """End the controls when they are needed no more."""
         for trial in self._trials:
-            trial.settle()
+            trial.settle(now)
+
+    def _send(self, sender: Seen, receiver: Seen, at: float) -> Trial:
+        """Send to where the receiver was seen; the request itself has to come back."""
+        test = Question(sender.base, receiver.mapped, (), receiver.base, None)
+        return Trial.begin(self._exchange, test, Question.plain(sender.base, self._server), self._plan, at)

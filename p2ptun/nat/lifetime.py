@@ -2,8 +2,8 @@
 
 RFC 5780 asks one socket after a time, then again after another time: the sum of all times. Here each time has a socket
 of its own, and all wait at once: a first row of times from short to long, then rows between the longest that a binding
-survived and the shortest that it didn't. Whether it lives is asked from another socket, by RESPONSE-PORT: an answer that
-came in may lengthen its life, so no binding is asked twice.
+survived and the shortest that it didn't. Whether it lives is asked from another socket, by RESPONSE-PORT: an answer
+that came in may lengthen its life, so no binding is asked twice.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class LifetimeDiscovery:
         if rung.ends_at is not None and rung.ends_at <= now and rung.trial is None and rung.opening.mapped is not None:
             rung.trial = self._ask(rung.opening.question.base, rung.opening.mapped, now)
         if rung.trial is not None:
-            rung.trial.settle()
+            rung.trial.settle(now)
         if rung.is_over and rung.trial is not None:
             self._remove(rung)
             self._conclude(rung.wait, rung.trial.verdict, LifetimeProblem.NO_RESPONSE_PORT)

@@ -94,6 +94,11 @@ class Probe:
         """Ask no more, and take no more answers."""
         self.due_at = self.ends_at = None
 
+    def wind_up(self, now: float) -> None:
+        """Ask no more, and take answers for a last while."""
+        if self.due_at is not None:
+            self.due_at, self.ends_at = None, now + self.plan.grace
+
     def next_timeout(self) -> float | None:
         """Tell when the next copy is due, or when to give up."""
         return self.ends_at if self.due_at is None else self.due_at
@@ -155,7 +160,7 @@ class Exchange:
                 probe.stop()
 
     def receive(self, message: Message, source: Endpoint, base: Endpoint, now: float) -> DropReason | None:
-        """Take in an answer, or a request of ours that came back. Untrusted; only the transaction ID tells its worth."""
+        """Take in an answer, or a request of ours that came back. Untrusted; the transaction ID is all it has."""
         probe = self._waiting.get(message.transaction_id)
         if probe is None or probe.is_over or (probe.question.heard_from is None) == message.is_response:
             return DropReason.UNKNOWN_TRANSACTION
