@@ -2,7 +2,7 @@
 
 ::
 
-    | channel number, 0x4000-0x4FFF (2) | length of the data (2) | data | over a stream: padding to 4 |
+    | channel number (2) | length of the data (2) | data | over a stream: padding to 4 |
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from p2ptun.errors import MalformedPacket
 from p2ptun.stun.codec import padding
 from p2ptun.stun.stream import measure_stun
 
-FIRST_CHANNEL: Final = 0x4000  # RFC 8656 12
-LAST_CHANNEL: Final = 0x4FFF
+FIRST_CHANNEL: Final = 0x4000
+LAST_CHANNEL: Final = 0x7FFF
+"""RFC 8656 12 ends at 0x4FFF, for the sake of protocols that come to no TURN server; RFC 5766 11 has these."""
+
 HEADER: Final = struct.Struct(">HH")
 
 
 def is_channel_data(data: bytes) -> bool:
     """Tell by the first byte whether a datagram claims to be ChannelData (RFC 8656 12, RFC 7983 7)."""
-    return 0x40 <= data[0] <= 0x4F if data else False
+    return FIRST_CHANNEL >> 8 <= data[0] <= LAST_CHANNEL >> 8 if data else False
 
 
 def encode_channel_data(number: int, data: bytes, is_padded: bool) -> bytes:
@@ -40,7 +42,7 @@ def decode_channel_data(data: bytes) -> tuple[int, bytes]:
     number, length = HEADER.unpack_from(data)
     end = HEADER.size + length
     if end > len(data):
-        raise MalformedPacket(f"ChannelData of {length} bytes is cut")
+        raise MalformedPacket(f"a frame of {length} bytes is cut")
     return number, data[HEADER.size : end]
 
 
