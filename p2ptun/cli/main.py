@@ -16,6 +16,7 @@ from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousEr
 VERBS = {
     "share": "p2ptun.cli.adhoc:share",
     "join": "p2ptun.cli.adhoc:join",
+    "serve": "p2ptun.cli.serve:serve",
     "status": "p2ptun.cli.status:status",
     "genkey": "p2ptun.cli.key:genkey",
     "pubkey": "p2ptun.cli.key:pubkey",
