@@ -138,11 +138,7 @@ def _options(
     rekey_interval: float,
     timeout: float | None,
 ) -> AdhocOptions:
-    """Check the options and build what the tunnel takes.
-
-    Raises:
-        ConfigError: Naming the option, the problem and the remedy.
-    """
+    """Check the options and build what the tunnel takes. Raises ConfigError: option, problem and remedy."""
     _check_rendezvous(rendezvous)
     return AdhocOptions(
         name=name,

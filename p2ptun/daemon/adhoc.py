@@ -46,6 +46,7 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.forwarding import SWITCHES, is_forwarding
 from p2ptun.io.monitor import read_network
 from p2ptun.io.network import Network
+from p2ptun.io.tls import Trust
 from p2ptun.io.tun import TunDevice
 from p2ptun.io.underlay import Underlay
 from p2ptun.node.event import FailureReason, NodeEvent
@@ -114,11 +115,11 @@ class AdhocTunnel:
             await trio.to_thread.run_sync(netlink.check_addresses, self._options.addresses)
             self._used = await trio.to_thread.run_sync(netlink.existing_networks)
             network = await read_network()
-            underlay = stack.enter_context(Underlay())
+            underlay = stack.enter_context(Underlay(trust=Trust(self._options.ca_file)))
             await underlay.open(network)
             self._check_forwarding()
             self._node.add_peer(Peer(PEER, self._new_agent(network), self._naming.names), trio.current_time())
-            driver = Driver(self._node, tun, self._handle)
+            driver = Driver(self._node, tun, self._handle, underlay.connect_server)
             parts = (self._naming, self._narrator, self._notices, self._relays, self._port_mapping)
             roaming = Roaming(network, underlay, driver, *parts)
             introduction = self._introduction()
@@ -132,7 +133,7 @@ class AdhocTunnel:
                     driver.start(nursery, underlay.sockets)
                     nursery.start_soon(roaming.run)
                     await nursery.start(self._port_mapping.run, driver, network)
-                    nursery.start_soon(self._relays.run, driver)
+                    nursery.start_soon(self._relays.run, driver, underlay.problem_of)
                     nursery.start_soon(introduction.find_servers, driver)
                     outcome = await self._connect(introduction, roaming, tun, driver, nursery)
                     nursery.cancel_scope.cancel()
@@ -342,7 +343,8 @@ class AdhocTunnel:
         if seen_from_outside(self._peer):
             self._notices.withdraw(NO_REFLEXIVE)
         interface = InterfaceStatus(name, _texts(self._addresses), self._mtu, encode_key(self._keys.public), uptime)
-        return report(self._node, interface, self._notices, driver.drops + self._naming.drops + self._port_mapping.drops, now)
+        drops = driver.drops + self._naming.drops + self._port_mapping.drops
+        return report(self._node, interface, self._notices, drops, now)
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -156,7 +156,7 @@ class Introduction:
         self._notices.withdraw(f"server-{uri.host}")
         now = trio.current_time()
         for server in servers:
-            if uri in self._options.reflectors:
+            if uri in self._options.reflectors and server.transport is Transport.UDP:
                 driver.node.add_stun_server(server, now)
             if uri in self._options.relays:
                 self._relays.add(Server(server, uri.host), now)

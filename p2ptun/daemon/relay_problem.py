@@ -8,10 +8,9 @@ from p2ptun.daemon.event import server_text
 from p2ptun.daemon.turn_credentials import OPTION, PASSWORD, USERNAME, Issued
 from p2ptun.turn.event import Problem
 from p2ptun.turn.server import Server
-from p2ptun.types import Transport
 
 _NAME_ANOTHER = "Ask whoever runs it, or name another relay with --turn."
-_UDP_BLOCKED = "Check its address and port. Where UDP is blocked, try it with ?transport=tcp, or turns: and port 443."
+_BLOCKED = "Check its address and port. If a network blocks them, turns: with port 443 may get through."
 
 REMEDIES = {
     Problem.NO_CREDENTIALS: f"Give them with {OPTION} FILE, or in ${USERNAME} and ${PASSWORD}.",
@@ -23,9 +22,9 @@ REMEDIES = {
     Problem.NO_CAPACITY: "Wait, or name another relay with --turn.",
     Problem.THROUGH_TUNNEL: "Name a relay with --turn that can be reached without that tunnel.",
     Problem.CONNECTION_REFUSED: "Check its address and port, and that it runs.",
-    Problem.CONNECTION_LOST: "Check its address and port, and that nothing between blocks them.",
+    Problem.CONNECTION_LOST: _BLOCKED,
     Problem.UNREACHABLE: "Check its address, and this machine's network.",
-    Problem.NO_ANSWER: "Check its address and port, and that nothing between blocks them.",
+    Problem.NO_ANSWER: _BLOCKED,
 }
 """What helps. Where nothing stands here, it is up to whoever runs the relay."""
 
@@ -40,8 +39,6 @@ def explain(server: Server, reason: str, code: int | None, issued: Issued | None
     if problem is Problem.WRONG_CREDENTIALS and issued is not None:
         sentence, remedy = _refused_credentials(issued)
         return f"{name} {sentence}.", remedy
-    if problem is Problem.NO_ANSWER and server.endpoint.transport is Transport.UDP:
-        return f"{name} {reason}.", _UDP_BLOCKED
     numbered = f" ({code})" if code is not None and problem not in REMEDIES else ""
     return f"{name} {reason}{numbered}.", _NAME_ANOTHER if problem is None else REMEDIES.get(problem, _NAME_ANOTHER)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import trio
 
@@ -19,6 +19,8 @@ from p2ptun.node.event import CredentialWanted, NodeEvent, RelayFound, RelayLost
 from p2ptun.node.node import Node
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint
+
+ProblemOf: TypeAlias = Callable[[Server], str]
 
 LEAST_GAIN = 10.0  # seconds that a credential made of a secret has to be good for longer than the last
 
@@ -45,6 +47,7 @@ class Relays:
         self._narrator = narrator
         self._notices = notices
         self._clock = clock
+        self._problem_of: ProblemOf = _nothing_more
         self._issued: dict[str, Issued | None] = {}
         self._wanted: dict[str, None] = {}
         self._bell, self._news = trio.Event(), trio.Event()
@@ -93,8 +96,9 @@ class Relays:
         self._news.set()
         self._news = trio.Event()
 
-    async def run(self, driver: Driver) -> NoReturn:
-        """Give the node credentials when it wants new ones, until cancelled."""
+    async def run(self, driver: Driver, problem_of: ProblemOf) -> NoReturn:
+        """Give the node credentials when it wants new ones, until cancelled. `problem_of` knows what ailed a socket."""
+        self._problem_of = problem_of
         while True:
             await self._bell.wait()
             self._bell = trio.Event()
@@ -129,6 +133,7 @@ class Relays:
 
     def _complain(self, server: Server, reason: str, code: int | None) -> None:
         sentence, remedy = explain(server, reason, code, self._issued.get(server.name))
+        sentence = " ".join(filter(None, (sentence, self._problem_of(server))))
         self._notices.emit(relay_event(server, None, "refused", sentence))
         self._notices.warn(_health_id(server), sentence, remedy)
 
@@ -140,6 +145,10 @@ def relay_name(server: Server) -> str:
 
 def _health_id(server: Server) -> str:
     return f"relay-{server.name}"
+
+
+def _nothing_more(server: Server) -> str:
+    return ""
 
 
 def _end(issued: Issued | None, now: float) -> float | None:

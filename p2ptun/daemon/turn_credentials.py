@@ -12,8 +12,6 @@ user name is read again then: whoever wrote a time into it may have written a la
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from p2ptun.daemon.secret import MAX_SIZE
+from p2ptun.daemon.secret import MAX_SIZE, read_private
 from p2ptun.errors import ConfigError
 from p2ptun.stun.codec import USERNAME_LIMIT
 from p2ptun.stun.credential import LongTermCredential
@@ -126,15 +124,7 @@ def read_credentials(path: Path) -> TurnCredentials:
     Raises:
         ConfigError: If it can't be read, others can read it, or it has not what it should. It quotes no secret.
     """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(MAX_SIZE)
-    except OSError as error:
-        remedy = "Make one: umask 077; p2ptun genturn < SECRET > FILE"
-        raise ConfigError("", OPTION, f"{path}: {error.strerror}", remedy) from error
-    if stat.S_ISREG(mode) and mode & 0o077:
-        raise ConfigError("", OPTION, f"others can read {path}", f"Run: chmod 600 {path}")
+    text = read_private(path, OPTION, MAX_SIZE, "Make one: umask 077; p2ptun genturn < SECRET > FILE")
     try:
         document = msgspec.toml.decode(text, type=_File)
     except msgspec.ValidationError as error:

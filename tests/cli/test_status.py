@@ -100,6 +100,15 @@ def test_what_stands_by_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  40 ms  standby direct 192.0.2.2:5002 (host/host)  handshake" in capsys.readouterr().out
 
 
+def test_a_path_over_a_relay_of_ours_shows_the_relay(capsys: pytest.CaptureFixture[str]) -> None:
+    status = document()
+    [peer] = status.peers
+    assert peer.path is not None
+    path = msgspec.structs.replace(peer.path, kind="relay", server="turn.example.net:443", server_transport="tls")
+    render(msgspec.structs.replace(status, peers=[msgspec.structs.replace(peer, path=path)]))
+    assert "bob  active; relay turn.example.net:443 (tls)  40 ms  handshake" in capsys.readouterr().out
+
+
 def test_json_of_one_is_a_document_and_of_several_a_line_each() -> None:
     with running(document()):
         one = invoke("--json", "home")

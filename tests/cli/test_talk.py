@@ -24,6 +24,7 @@ from p2ptun.daemon.event import (
     PathEvent,
     PeerEvent,
     ProgressEvent,
+    RelayEvent,
     ResumedEvent,
     WaitingEvent,
 )
@@ -34,6 +35,8 @@ EVIL = "a\x1b]0;pwned\x07b\u202ec[bold]d[/]"
 HOST, SEEN = PathEnd("host", "udp", "10.0.0.2", 1), PathEnd("srflx", "udp", "2001:db8::7", 41641)
 FIRST = PathEvent("peer", "direct", HOST, SEEN, 4.1, 1400, 312.4)
 LATER = PathEvent("peer", "relay", HOST, HOST, None, 1400, None)
+
+RELAYED = PathEvent("peer", "relay", HOST, HOST, 38.2, 1400, 99.0, "turn.example.net:443", "tls")
 
 
 class Told:
@@ -82,6 +85,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         ),
         (FIRST, "connected | direct [2001:db8::7]:41641 (host/srflx) | 4.1 ms | 312 ms"),
         (LATER, "path | relay 10.0.0.2:1 (host/host)"),
+        (
+            GatheredEvent(1, ["203.0.113.7:1"], 1, ["turn.example.net:443 (tls)"], 1),
+            "gathered 1 address of this machine | from outside as 203.0.113.7:1 | relay turn.example.net:443 (tls)",
+        ),
+        (GatheredEvent(0, [], 0, ["turn:1 (udp)"], 1), "gathered 0 addresses of this machine relay turn:1 (udp)"),
+        (RELAYED, "connected | relay turn.example.net:443 (tls) | 38 ms"),
+        (RelayEvent("turn.example.net:443", "tls", "192.0.2.1", 5, "ready"), ""),
         (ClosedEvent(61.0, 2048, 5), "closed after 1m1s | sent 2.0 KiB, received 5 B"),
         (ErrorEvent("It is so.", "Do this."), "note It is so. | Do this."),
         (PeerEvent("peer", "connecting", None), ""),
@@ -210,3 +220,25 @@ def test_json_is_one_object_a_line(kind: Kind, capsys: pytest.CaptureFixture[str
     assert [json.loads(line)["event"] for line in captured.out.splitlines()] == ["path", "error", kind.value]
     assert captured.out.splitlines()[-1] == f'{{"event":"{kind.value}","blob":"x"}}'
     assert captured.err == ""
+
+
+def test_the_change_from_a_relay_and_back_is_told_in_a_sentence(told: Told) -> None:
+    direct = PathEvent("peer", "direct", HOST, SEEN, 4.1, 1400, None)
+    assert "relay" not in told.tell(direct)
+    assert "a relay carries the traffic until there is one again" in told.tell(RELAYED)
+    assert "carries" not in told.tell(LATER), "it went from one relay to another"
+    assert "isn't needed any more" in told.tell(direct)
+
+
+def test_who_is_asked_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    told = Told(monkeypatch, terminal=True)
+    for event, text in (
+        (GatheringEvent(1, 2), "asking 1 server and 2 relays"),
+        (GatheringEvent(0, 1), "asking 1 relay"),
+        (GatheringEvent(2), "addresses look like from outside"),
+    ):
+        told.tell(event)
+        assert told.story._spinner is not None
+        assert text in str(told.story._spinner.status)
+    told.story.close()

@@ -25,10 +25,13 @@ from p2ptun.daemon.event import (
     encode_event,
     milliseconds,
     path_event,
+    relay_event,
 )
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.node.path import Path
+from p2ptun.turn.server import Server
+from p2ptun.types import Endpoint, Transport
 from tests.sim.network import at
 
 
@@ -38,6 +41,7 @@ def candidate(kind: CandidateType, endpoint: str) -> Candidate:
 
 LOCAL = candidate(CandidateType.SERVER_REFLEXIVE, "203.0.113.7:41641")
 REMOTE = candidate(CandidateType.HOST, "[2001:db8::1]:5")
+RELAY = Server(Endpoint.of("192.0.2.9", 443, Transport.TLS), "turn.example.net")
 PATH = Path(at("192.168.1.2:1"), at("[2001:db8::1]:6"), LOCAL, REMOTE, 0.0041)
 
 
@@ -91,6 +95,28 @@ PATH = Path(at("192.168.1.2:1"), at("[2001:db8::1]:6"), LOCAL, REMOTE, 0.0041)
             RestartEvent("nas", 2, "the network changed"),
             {"event": "restart", "peer": "nas", "generation": 2, "reason": "the network changed"},
         ),
+        (
+            relay_event(RELAY, at("192.0.2.9:50000"), "lost", "It is gone."),
+            {
+                "event": "relay",
+                "server": "turn.example.net:443",
+                "transport": "tls",
+                "address": "192.0.2.9",
+                "port": 50000,
+                "state": "lost",
+                "reason": "It is gone.",
+            },
+        ),
+        (
+            path_event("nas", PATH, 1420, 0.312, RELAY),
+            {"server": "turn.example.net:443", "server_transport": "tls", "setup_ms": 312.0},
+        ),
+        (relay_event(RELAY, None, "refused"), {"address": None, "port": None, "reason": None}),
+        (GatheringEvent(1, 2), {"event": "gathering", "servers": 1, "relays": 2}),
+        (
+            GatheredEvent(2, [], 1, ["turn.example.net:443 (tls)"], 2),
+            {"relays": ["turn.example.net:443 (tls)"], "relay_servers": 2},
+        ),
         (ErrorEvent("no", "do"), {"event": "error", "message": "no", "remedy": "do"}),
         (WaitingEvent("offer"), {"event": "waiting", "kind": "offer"}),
         (GatheringEvent(1), {"event": "gathering", "servers": 1}),
@@ -117,7 +143,7 @@ def test_a_line_stays_one_whatever_a_text_holds() -> None:
 def test_what_is_not_known_is_null() -> None:
     unmeasured = path_event("nas", Path(PATH.base, PATH.destination, LOCAL, REMOTE, None), 1, None)
     document = json.loads(encode_event(unmeasured))
-    assert document["rtt_ms"] is document["setup_ms"] is None
+    assert document["rtt_ms"] is document["setup_ms"] is document["server"] is None
     assert milliseconds(None) is None
     assert milliseconds(0.0123456) == 12.346
 

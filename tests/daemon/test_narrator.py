@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 import trio.testing
 
-from p2ptun.daemon.event import CandidateEvent, ErrorEvent, Event, PathEvent, PeerEvent, RestartEvent
+from p2ptun.daemon.event import CandidateEvent, ErrorEvent, Event, PathEvent, PeerEvent, RelayEvent, RestartEvent
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.ice.event import RestartReason
 from p2ptun.node.event import (
@@ -20,13 +22,16 @@ from p2ptun.node.event import (
     PeerRestarted,
     PeerState,
     PeerStateChanged,
+    RelayFound,
+    RelayLost,
     RemoteCandidateFound,
     StandbySelected,
 )
 from p2ptun.node.event import (
     PeerEvent as NodePeerEvent,
 )
-from tests.daemon.test_event import LOCAL, PATH, REMOTE
+from tests.daemon.test_event import LOCAL, PATH, RELAY, REMOTE
+from tests.sim.network import at
 
 pytestmark = pytest.mark.trio
 
@@ -175,3 +180,18 @@ async def test_a_changed_address_makes_a_description_out_of_date_until_connected
 
 async def test_new_keys_and_what_stands_by_are_no_news() -> None:
     assert Listener().hear(PeerRekeyed(), StandbySelected(PATH), StandbySelected(None)) == []
+
+
+async def test_a_path_over_a_relay_of_ours_names_it() -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    over = replace(PATH, base=at("192.0.2.9:50000"))
+    listener.narrator.handle(NodeEvent("", RelayFound(RELAY, over.base)))
+    [told] = listener.hear(PathSelected(over))
+    assert isinstance(told, PathEvent)
+    assert (told.server, told.server_transport) == ("turn.example.net:443", "tls")
+    listener.narrator.handle(NodeEvent("", RelayLost(RELAY, over.base, "gone")))
+    [back] = listener.hear(PathSelected(PATH))
+    assert isinstance(back, PathEvent)
+    assert back.server is None
+    assert [each.state for each in listener.told if isinstance(each, RelayEvent)] == ["ready", "lost"]

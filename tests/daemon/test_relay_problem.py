@@ -35,8 +35,8 @@ CASES = [
     (Transport.UDP, Problem.QUOTA_REACHED, 486, MINTED, "no allocation left", "another relay"),
     (Transport.UDP, Problem.FORBIDDEN, 403, MINTED, "forbids us to use it as a relay (403)", "whoever runs it"),
     (Transport.TLS, Problem.UNTRUSTED, None, None, "certificate", "--ca-file"),
-    (Transport.UDP, Problem.NO_ANSWER, None, None, "doesn't answer", "?transport=tcp"),
-    (Transport.TLS, Problem.NO_ANSWER, None, None, "doesn't answer", "nothing between"),
+    (Transport.UDP, Problem.NO_ANSWER, None, None, "doesn't answer", "turns: with port 443"),
+    (Transport.TLS, Problem.NO_ANSWER, None, None, "doesn't answer", "turns: with port 443"),
 ]
 CASES += [(Transport.UDP, each, None, None, each.value, "") for each in Problem]
 

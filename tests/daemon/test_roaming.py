@@ -17,6 +17,7 @@ from p2ptun.daemon.naming import Naming
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions
+from p2ptun.daemon.portmapping import PortMapping
 from p2ptun.daemon.relays import Relays
 from p2ptun.daemon.roaming import NO_NETWORK, NO_NETWORK_AFTER, Roaming, network_event
 from p2ptun.ice.candidate import Candidate
@@ -52,7 +53,8 @@ class Traveller:
         driver = self.machine.driver
         self.relays = Relays(AdhocOptions(), self.machine.node, self.narrator, self.notices)
         naming = Naming(None)
-        self.roaming = Roaming(network(FIRST), underlay, driver, naming, self.narrator, self.notices, self.relays)
+        parts = (naming, self.narrator, self.notices, self.relays, PortMapping(is_wanted=False))
+        self.roaming = Roaming(network(FIRST), underlay, driver, *parts)
 
     @property
     def addresses(self) -> list[str]:
