@@ -198,7 +198,7 @@ def _gathering(event: GatheringEvent) -> str:
 
 
 def _gathered(event: GatheredEvent) -> str:
-    lines = [_count(event.hosts, "address") + " of this machine"]
+    lines = [_count(event.hosts, "address") + " of this machine"] * bool(event.hosts or not event.relays)
     if event.reflexive:
         lines.append(f"seen from outside as {', '.join(event.reflexive)}")
     if event.relays:
