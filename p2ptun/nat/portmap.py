@@ -319,8 +319,8 @@ class PortMapper:
             case natpmp.MapResponse(external_port=port, lifetime=lifetime):
                 external = Endpoint(self._gateway.external_at(now) or nowhere(4), port)
                 self._grant(request, external, lifetime, now)
-            case natpmp.ErrorResponse(result=result):
-                problem, wait = _NAT_PMP_PROBLEMS.get(result, (Problem.REFUSED, LONG_WAIT))
+            case _:
+                problem, wait = _NAT_PMP_PROBLEMS.get(response.result, (Problem.REFUSED, LONG_WAIT))
                 self._refuse(request, problem, wait, now)
         return True
 
@@ -361,5 +361,5 @@ def _is_answer(request: Request, response: natpmp.Response) -> bool:
             return Question.ADDRESS in request.open
         case natpmp.MapResponse(internal_port=port):
             return Question.MAPPING in request.open and port == request.lease.port
-        case natpmp.ErrorResponse(is_about_mapping=is_about_mapping):
-            return (Question.MAPPING if is_about_mapping else Question.ADDRESS) in request.open
+        case _:
+            return (Question.MAPPING if response.is_about_mapping else Question.ADDRESS) in request.open
