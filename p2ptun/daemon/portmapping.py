@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class PortMapping:
-    """Port mapping for a node, as long as a nursery lives; on the way out the mappings are given back.
+    """Port mapping for a node, as long as `run` does; on the way out the mappings are given back.
 
     Refusals are told in the log only: a person who can be reached without doesn't want to know.
     """
@@ -46,11 +46,23 @@ class PortMapping:
             counted += labelled("port mapping", client.mapper.drops)
         return counted
 
-    def start(self, nursery: trio.Nursery, driver: Driver, network: Network) -> None:
-        """Serve the node of `driver`, which has its sockets, in `nursery`; it ends with that."""
-        if self._is_wanted:
-            self._driver = driver
-            nursery.start_soon(self._run, network)
+    async def run(
+        self, driver: Driver, network: Network, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve the node of `driver`, which has its sockets, until cancelled; give the mappings back then."""
+        if not self._is_wanted:
+            task_status.started()
+            return
+        self._driver = driver
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self.follow(network)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(RELEASE_PATIENCE, shield=True):
+                await self._release()
+            self.follow(NOWHERE)
 
     def follow(self, network: Network) -> None:
         """Ask the gateways of this network for the ports of the sockets there are now."""
@@ -84,16 +96,6 @@ class PortMapping:
         with trio.move_on_after(SETTLING_PATIENCE):
             for client in list(self._clients.values()):
                 await client.settle()
-
-    async def _run(self, network: Network) -> None:
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self.follow(network)
-                await trio.sleep_forever()
-        finally:
-            with trio.move_on_after(RELEASE_PATIENCE, shield=True):
-                await self._release()
-            self.follow(NOWHERE)
 
     async def _release(self) -> None:
         async with trio.open_nursery() as nursery:
