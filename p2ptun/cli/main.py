@@ -22,6 +22,7 @@ VERBS = {
     "pubkey": "p2ptun.cli.key:pubkey",
     "genpsk": "p2ptun.cli.key:genpsk",
     "genturn": "p2ptun.cli.genturn:genturn",
+    "netcheck": "p2ptun.cli.netcheck:netcheck",
 }
 
 
