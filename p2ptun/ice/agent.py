@@ -33,17 +33,17 @@ from p2ptun.ice.event import (
     Event,
     PairSelected,
     RestartReason,
-    RoleChanged,
 )
 from p2ptun.ice.gatherer import Gatherer
+from p2ptun.ice.hard_nat import HardNat
 from p2ptun.ice.lineage import Lineage
+from p2ptun.ice.nat_hint import NatHint
 from p2ptun.ice.pacer import Pacer
-from p2ptun.ice.pair import FATAL_PROBLEMS, SEND_PROBLEMS, PairSnapshot, PairState
+from p2ptun.ice.pair import SEND_PROBLEMS, PairSnapshot, is_fatal
 from p2ptun.ice.role import Role, Stance
 from p2ptun.ice.scope import destination_from, is_refused
-from p2ptun.ice.tcp import initiates
 from p2ptun.stun.message import Message
-from p2ptun.types import Endpoint, IPAddress, IPNetwork, RandomBytes, SendError, Transmit, Transport
+from p2ptun.types import Endpoint, IPAddress, IPNetwork, RandomBytes, SendError, Transmit
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ class Agent:
         self._config = config
         self._refused = config.refused_networks
         self._stance = Stance(role, tie_breaker)
-        self._announced_role = role
         self._events: deque[Event] = deque()
         self._gatherer = Gatherer(config, credentials, random_bytes, pacer, self._events)
         self._local = self._gatherer.candidates
         self._lineage = Lineage(config, credentials, self._stance, self._local, random_bytes, pacer)
-        self._connection = Connection(config, self._stance, self._lineage, random_bytes, self._events)
+        hard_nat = HardNat(config, self._stance, self._gatherer, self._lineage, random_bytes, pacer, self._events)
+        self._connection = Connection(config, self._stance, self._lineage, hard_nat, random_bytes, self._events)
 
     @property
     def state(self) -> AgentState:
@@ -118,6 +118,11 @@ class Agent:
     def public_addresses(self) -> frozenset[IPAddress]:
         """Addresses of ours that servers see as they are."""
         return self._gatherer.public_addresses
+
+    @property
+    def nat_hint(self) -> NatHint:
+        """What to tell the peer of the NAT before us; it gets better as servers answer."""
+        return self._connection.hard_nat.hint
 
     @property
     def remote_candidates(self) -> tuple[Candidate, ...]:
@@ -167,6 +172,11 @@ class Agent:
         """
         self._pair(self._gatherer.add_relayed(relayed, server, mapped), now)
 
+    def add_spare_address(self, base: Endpoint, now: float) -> None:
+        """Take a socket that `SparesWanted` asked for; `SparesReleased` comes when it is of no use."""
+        self._connection.hard_nat.add_spare(base, now)
+        self._settle(now)
+
     def remove_local_address(self, base: Endpoint, now: float) -> None:
         """Forget a base, socket or relayed, with its candidates and pairs, at once. Harmless when it isn't known."""
         if self._gatherer.remove_base(base):
@@ -202,6 +212,7 @@ class Agent:
     def set_remote_options(self, options: RemoteOptions, now: float) -> None:
         """Know what the peer is capable of. Towards a lite one we are controlling (RFC 8445 6.1.1)."""
         self._connection.options = options
+        self._connection.hard_nat.remote = options.nat
         if options.is_lite and self.role is Role.CONTROLLED:
             self._lineage.switch_role()
         self._settle(now)
@@ -283,17 +294,12 @@ class Agent:
         No route and a local firewall end a running check; a valid pair becomes suspect. The rest are hints, but over
         TCP, where any of them is the end of the connection: a passive base can't open another.
         """
-        if (problem := SEND_PROBLEMS[error]) is None:
+        problem = SEND_PROBLEMS[error]
+        if problem is None:
             return
-        is_fatal = problem in FATAL_PROBLEMS or base.transport is not Transport.UDP
-        if is_fatal:
+        if is_fatal(problem, base):
             self._gatherer.bindings.record_send_error(base, remote)
-        for pair in self._lineage.find(base, remote):
-            pair.blame(problem)
-            if is_fatal and pair is self._connection.path.pair:
-                self._connection.path.refuse(now)
-            elif is_fatal and (pair.state is PairState.IN_PROGRESS or not initiates(pair.local)):
-                self._lineage.of(pair).fail(pair, problem)
+        self._connection.blame(base, remote, problem, now)
         self._settle(now)
 
     def close(self, now: float) -> None:
@@ -320,7 +326,8 @@ class Agent:
         """Give a datagram to send."""
         if self._connection.is_over:
             return None
-        return self._lineage.next_transmit() or self._gatherer.bindings.next_transmit()
+        sources = (self._lineage, self._gatherer.bindings, self._connection.hard_nat)
+        return next((transmit for each in sources if (transmit := each.next_transmit()) is not None), None)
 
     def next_event(self) -> Event | None:
         """Give what happened."""
@@ -336,14 +343,11 @@ class Agent:
     @property
     def next_timer(self) -> Timer | None:
         """Name what `next_timeout` waits for."""
-        times = self._timeouts()
-        return min(times, key=times.__getitem__, default=None)
-
-    def _timeouts(self) -> dict[Timer, float]:
         if self._connection.is_over:
-            return {}
+            return None
         times = {**self._connection.timeouts(), Timer.GATHERING: self._gatherer.bindings.next_timeout()}
-        return {timer: at for timer, at in times.items() if at is not None}
+        known = {timer: at for timer, at in times.items() if at is not None}
+        return min(known, key=known.__getitem__, default=None)
 
     def _receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> DropReason | None:
         """Sort a datagram to where it belongs; give the reason when it belongs nowhere."""
@@ -387,9 +391,6 @@ class Agent:
     def _settle(self, now: float) -> None:
         if self._connection.is_over:
             return
-        if self._announced_role is not self.role:
-            self._announced_role = self.role
-            self._events.append(RoleChanged(self.role))
         self._gatherer.collect()
         may_grow = not (self._gatherer.is_complete and self._lineage.newest.has_all_remote)
         self._connection.settle(may_grow, now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from p2ptun.errors import ConfigError
+from p2ptun.ice.nat_hint import NO_HINT, NatHint
 from p2ptun.ice.pacer import MIN_PACE
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.types import IPNetwork
@@ -57,6 +58,7 @@ class AgentConfig:
         max_candidates: Bound of local, of signalled and of peer-reflexive candidates, each, and of early checks.
         max_servers: Bound of STUN servers.
         path_policy: Which paths may be taken.
+        hard_nat: Whether to take part in a port search where ordinary checks find no direct path.
         refused_networks: Remote candidates inside are dropped, as are packets that come from there. Add the prefixes
             of every tunnel, so that no tunnel ever runs through another.
     """
@@ -81,6 +83,7 @@ class AgentConfig:
     max_candidates: int = 32
     max_servers: int = 16
     path_policy: PathPolicy = PathPolicy.ANY
+    hard_nat: bool = True
     refused_networks: tuple[IPNetwork, ...] = DEFAULT_REFUSED_NETWORKS
 
     def __post_init__(self) -> None:
@@ -95,7 +98,9 @@ class RemoteOptions:
     Attributes:
         is_lite: It only answers checks (RFC 8445 2.5): we are the controlling side.
         has_renomination: It follows a later nomination without a restart (draft-thatcher-ice-renomination).
+        nat: What it knows of its NAT.
     """
 
     is_lite: bool = False
     has_renomination: bool = False
+    nat: NatHint = NO_HINT

@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import dataclass
 from enum import Enum
 
 from p2ptun.deadlines import Deadlines, earliest
 from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig, RemoteOptions
 from p2ptun.ice.consent import Liveness
-from p2ptun.ice.event import AgentState, Event, FailureReason, Restarted, RestartReason, StandbyChanged, StateChanged
+from p2ptun.ice.event import (
+    AgentState,
+    Event,
+    FailureReason,
+    Restarted,
+    RestartReason,
+    RoleChanged,
+    StandbyChanged,
+    StateChanged,
+)
 from p2ptun.ice.generation import Generation
+from p2ptun.ice.hard_nat import HardNat
 from p2ptun.ice.lineage import Lineage
 from p2ptun.ice.lookout import Lookout, worth_another_check
 from p2ptun.ice.nomination import pair_to_nominate
-from p2ptun.ice.pair import CandidatePair
+from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, is_fatal
 from p2ptun.ice.path import Path
 from p2ptun.ice.quality import is_worth_a_move, rank
 from p2ptun.ice.role import Role, Stance
+from p2ptun.ice.tcp import initiates
 from p2ptun.types import Endpoint, RandomBytes
 
 logger = logging.getLogger(__name__)
@@ -54,29 +66,46 @@ class Timer(Enum):
     RETRY = "retry"  # of pairs that stayed unanswered, once a path was lost
     RESTART = "restart"  # one that came too soon after another
     SEARCH = "search"  # for a better pair
+    PROBE = "probe"  # of a port search
     PERSIST = "persist"  # the end of checking often while the peer may not have begun
+
+
+@dataclass(slots=True)
+class _Rhythm:
+    """When what must not come too often has come last, and how long to pause before unanswered pairs are retried."""
+
+    retry_pause: float
+    restarted_at: float = float("-inf")
+    hastened_at: float = float("-inf")
 
 
 class Connection:
     """Selects, nominates, watches, restarts. `settle` draws the conclusions of whatever has just happened."""
 
     def __init__(
-        self, config: AgentConfig, stance: Stance, lineage: Lineage, random_bytes: RandomBytes, events: deque[Event]
+        self,
+        config: AgentConfig,
+        stance: Stance,
+        lineage: Lineage,
+        hard_nat: HardNat,
+        random_bytes: RandomBytes,
+        events: deque[Event],
     ) -> None:
         """Begin with nothing; what happens is added to `events`."""
         self.lineage = lineage
+        self.hard_nat = hard_nat
         self.path = Path(config, random_bytes)
         self.state = AgentState.NEW
         self.events = events
         self.options = RemoteOptions()
         self._config = config
         self._stance = stance
+        self._announced_role = stance.role
         self._random_bytes = random_bytes
         self._lookout = Lookout(config.upgrade_interval)
         self._deadlines: Deadlines[Timer] = Deadlines()
         self._pending: RestartReason | None = None
-        self._restarted_at = self._hastened_at = float("-inf")
-        self._retry_pause = config.retry_interval[0]
+        self._rhythm = _Rhythm(config.retry_interval[0])
         self._has_lost = False
 
     @property
@@ -101,6 +130,7 @@ class Connection:
             self._deadlines.set_earlier(Timer.PERSIST, now + spare_time)
         if self.path.pair is not None:
             self._lookout.rouse(now)
+        self.hard_nat.rouse(now)
 
     def restart(self, reason: RestartReason, now: float) -> bool:
         """Begin the next generation, or hasten the one that has just begun; False when it has to wait or can't be."""
@@ -111,7 +141,7 @@ class Connection:
             return True
         if reason in _OWN_ACCORD and self.lineage.next_remote is None and reason is not RestartReason.UPGRADE:
             return False
-        due_at = self._restarted_at + self._least_interval(reason)
+        due_at = self._rhythm.restarted_at + self._least_interval(reason)
         if now < due_at:
             self._pending = reason
             self._deadlines.set_earlier(Timer.RESTART, due_at)
@@ -122,13 +152,24 @@ class Connection:
     def request_consent(self, now: float) -> None:
         """Make a packet go that waits: ask for consent, or look for a lost peer at once."""
         self.path.request_consent(now)
-        if self.path.pair is None and self._has_lost and now >= self._hastened_at + HASTE_INTERVAL:
+        if self.path.pair is None and self._has_lost and now >= self._rhythm.hastened_at + HASTE_INTERVAL:
             self._hasten(now)
 
     def lose_base(self, base: Endpoint) -> None:
         """Forget a socket: no pair of it is of use any more."""
         for generation in self.lineage.generations:
             generation.remove_base(base)
+
+    def blame(self, base: Endpoint, remote: Endpoint, problem: PairProblem, now: float) -> None:
+        """Note what the kernel said of a datagram. A passive TCP base can't open another connection."""
+        for pair in self.lineage.find(base, remote):
+            pair.blame(problem)
+            if not is_fatal(problem, base):
+                continue
+            if pair is self.path.pair:
+                self.path.refuse(now)
+            elif pair.state is PairState.IN_PROGRESS or not initiates(pair.local):
+                self.lineage.of(pair).fail(pair, problem)
 
     def close(self) -> None:
         """Stop for good."""
@@ -141,6 +182,7 @@ class Connection:
         """Act on everything that is due; `settle` is to follow."""
         self.lineage.handle_timeout(now)
         self.path.handle_timeout(now)
+        self.hard_nat.handle_timeout(now)
         if self._deadlines.at(Timer.PERSIST) is not None:
             self.newest.persist()
         for timer in self._deadlines.pop_expired(now):
@@ -160,6 +202,9 @@ class Connection:
             self._lose(revoked, now)
         if self.is_over:
             return
+        if self._announced_role is not self._stance.role:
+            self._announced_role = self._stance.role
+            self.events.append(RoleChanged(self._announced_role))
         self._select(now)
         self._nominate(may_grow, now)
         for pair in self.path.take_checks(self.lineage.valid_pairs, now):
@@ -167,6 +212,7 @@ class Connection:
         self._judge(may_grow, now)
         if not self.is_over:
             self._search(now)
+            self.hard_nat.settle(now)
             self.lineage.pace(now)
 
     def next_timeout(self) -> float | None:
@@ -177,6 +223,7 @@ class Connection:
             self.lineage.next_timeout(),
             self.path.next_timeout(),
             self._search_at,
+            self.hard_nat.next_timeout(),
         )
         return earliest(times)
 
@@ -188,6 +235,7 @@ class Connection:
             Timer.RETRANSMIT: self.lineage.next_timeout(),
             Timer.CONSENT: self.path.next_timeout(),
             Timer.SEARCH: self._search_at,
+            Timer.PROBE: self.hard_nat.next_timeout(),
         }
 
     # Below: selecting and nominating
@@ -205,7 +253,7 @@ class Connection:
             self.events.append(event)
             self._lookout.rouse(now)
             self._deadlines.cancel(Timer.PERSIST)
-            self._retry_pause = self._config.retry_interval[0]
+            self._rhythm.retry_pause = self._config.retry_interval[0]
             self._deadlines.cancel(Timer.RETRY)
         self._has_lost |= before is not None and self.path.pair is None
         self.lineage.set_carrier(self.path.pair, now)
@@ -280,8 +328,8 @@ class Connection:
             return
         if self._has_lost or self.newest.local.generation > 0:
             if self._deadlines.at(Timer.RETRY) is None:
-                self._deadlines.set(Timer.RETRY, now + self._retry_pause)
-                self._retry_pause = min(2 * self._retry_pause, self._config.retry_interval[1])
+                self._deadlines.set(Timer.RETRY, now + self._rhythm.retry_pause)
+                self._rhythm.retry_pause = min(2 * self._rhythm.retry_pause, self._config.retry_interval[1])
         elif self._is_patient or may_grow:
             self.newest.checklist.retry_unanswered()
         else:
@@ -311,7 +359,7 @@ class Connection:
         return self._config.restart_interval if reason in _OWN_ACCORD else OUTSIDE_INTERVAL
 
     def _begin(self, reason: RestartReason, now: float) -> None:
-        self._restarted_at = now
+        self._rhythm.restarted_at = now
         self._pending = None
         self._deadlines.cancel(Timer.RESTART)
         if self.state is AgentState.FAILED:
@@ -322,8 +370,8 @@ class Connection:
 
     def _hasten(self, now: float) -> None:
         """Check everything at once: pairs of the new generation, and whether the old path still works."""
-        self._hastened_at = now
-        self._retry_pause = self._config.retry_interval[0]
+        self._rhythm.hastened_at = now
+        self._rhythm.retry_pause = self._config.retry_interval[0]
         self._deadlines.cancel(Timer.RETRY)
         self.newest.hasten()
         self.path.doubt(now)

@@ -107,6 +107,21 @@ class GatheringCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class SparesWanted:
+    """The port search wants `count` more sockets on the address of `base`: tell each by `Agent.add_spare_address`."""
+
+    base: Endpoint
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SparesReleased:
+    """These sockets aren't wanted any more: close them and tell `Agent.remove_local_address`."""
+
+    bases: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RoleChanged:
     """A role conflict was resolved against us (RFC 8445 7.3.1.1)."""
 
@@ -162,6 +177,8 @@ Event: TypeAlias = (
     | CandidateChanged
     | CandidateRemoved
     | GatheringCompleted
+    | SparesWanted
+    | SparesReleased
     | RoleChanged
     | Restarted
     | PairSelected

@@ -14,9 +14,10 @@ from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import CandidateGathered, CandidateRemoved, Event, GatheringCompleted
 from p2ptun.ice.gathering import Gathering, Mapping
 from p2ptun.ice.local import LocalCandidates
+from p2ptun.ice.nat_hint import NatHint, judge
 from p2ptun.ice.pacer import Pacer
 from p2ptun.ice.priority import ALTERNATIVES
-from p2ptun.types import Endpoint, IPAddress, RandomBytes
+from p2ptun.types import Endpoint, IPAddress, RandomBytes, Transport
 
 
 class Gatherer:
@@ -34,6 +35,7 @@ class Gatherer:
         self.bindings = Gathering(config, random_bytes, pacer)
         self._events = events
         self._policy = config.path_policy
+        self._seen: dict[Endpoint, dict[int, Endpoint]] = {}
         self._is_told_complete = False
         self._generation = credentials.generation
 
@@ -46,6 +48,10 @@ class Gatherer:
     def public_addresses(self) -> frozenset[IPAddress]:
         """Addresses of ours that servers see as they are."""
         return self.candidates.public_addresses
+
+    def nat_hint(self, has_search: bool) -> NatHint:
+        """Say what is known of the NAT before us."""
+        return judge(self._seen.values(), has_search)
 
     def add_socket(self, base: Endpoint, tcp_type: TcpType | None, now: float) -> Candidate | None:
         """Make the host candidate of a socket and ask the servers from it; None when that is nothing new or wanted."""
@@ -66,11 +72,19 @@ class Gatherer:
             self._announce(candidate)
         return candidate
 
+    def keep_spare(self, base: Endpoint, now: float) -> None:
+        """Make an ordinary host candidate of a spare socket, if there is room for it."""
+        host = self.candidates.keep_spare(base)
+        if host is not None:
+            self.bindings.add_base(base, now)
+            self._announce(host)
+
     def remove_base(self, base: Endpoint) -> bool:
         """Forget a base with all that was seen of it; False when it isn't known."""
         if self.candidates.at(base) is None:
             return False
         self.candidates.remove(base)
+        self._seen.pop(base, None)
         self.bindings.remove_base(base)
         return True
 
@@ -99,6 +113,8 @@ class Gatherer:
     def collect(self) -> None:
         """Take in what servers said."""
         while (mapping := self.bindings.next_mapping()) is not None:
+            if mapping.base.transport is Transport.UDP and mapping.base.address.version == 4:
+                self._seen.setdefault(mapping.base, {})[mapping.alternative] = mapping.endpoint
             self._record(mapping)
         if self.bindings.is_complete and not self._is_told_complete:
             self._is_told_complete = True

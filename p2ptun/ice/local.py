@@ -33,6 +33,7 @@ class LocalCandidates:
         self._credentials = credentials
         self._max_hosts = max_hosts
         self._bases: dict[Endpoint, Candidate] = {}
+        self._spares: dict[Endpoint, Candidate] = {}
         self._ranks: dict[Endpoint, int] = {}
         self._reflexive: dict[tuple[Endpoint, Endpoint], Candidate] = {}
         self._foundations: dict[_FoundationKey, str] = {}
@@ -42,6 +43,11 @@ class LocalCandidates:
     def bases(self) -> tuple[Candidate, ...]:
         """The host and relayed candidates: what pairs are made of."""
         return tuple(self._bases.values())
+
+    @property
+    def spares(self) -> tuple[Endpoint, ...]:
+        """The sockets of a port search: nobody is told of them, and only the peer's checks make pairs of them."""
+        return tuple(self._spares)
 
     @property
     def public_addresses(self) -> frozenset[IPAddress]:
@@ -54,7 +60,7 @@ class LocalCandidates:
 
     def at(self, base: Endpoint) -> Candidate | None:
         """Give the candidate that is a base of ours; None for anything else."""
-        return self._bases.get(base)
+        return self._bases.get(base) or self._spares.get(base)
 
     def find(self, base: Endpoint, endpoint: Endpoint) -> Candidate | None:
         """Give the candidate of `base` which others see at `endpoint`."""
@@ -88,15 +94,36 @@ class LocalCandidates:
         self._bases[relayed] = replace(made, related=mapped)
         return self._bases[relayed]
 
+    def add_spare(self, base: Endpoint, limit: int) -> bool:
+        """Take a socket for a port search; False when it is known or there are `limit` of them."""
+        if self.at(base) is not None or len(self._spares) >= limit:
+            return False
+        first = 2 * self._max_hosts
+        taken = {self._ranks[other] for other in self._spares}
+        self._ranks[base] = next(rank for rank in range(first, first + limit) if rank not in taken)
+        priority = self._priority(CandidateType.HOST, base, None)
+        self._spares[base] = self._make(CandidateType.HOST, base, base, priority, None)
+        return True
+
+    def keep_spare(self, base: Endpoint) -> Candidate | None:
+        """Let a spare socket become one of the hosts; None when there are too many."""
+        if self._count(None) >= self._max_hosts:
+            return None
+        self._ranks[base] = self._free_rank(base, None)
+        del self._spares[base]
+        return self.add_host(base)
+
     def restamp(self, credentials: Credentials) -> None:
         """Let every candidate belong to the generation of `credentials`: a restart tells them all anew."""
         self._credentials = credentials
         self._bases = {base: self._stamped(each) for base, each in self._bases.items()}
+        self._spares = {base: self._stamped(each) for base, each in self._spares.items()}
         self._reflexive = {key: self._stamped(candidate) for key, candidate in self._reflexive.items()}
 
     def remove(self, base: Endpoint) -> None:
         """Drop a base with everything that was seen of it."""
         self._bases.pop(base, None)
+        self._spares.pop(base, None)
         self._ranks.pop(base, None)
         self._public.discard(base)
         for key in [key for key in self._reflexive if key[0] == base]:
@@ -125,19 +152,19 @@ class LocalCandidates:
 
     def check_priority(self, base: Endpoint) -> int:
         """Give the PRIORITY of a check: that of a peer-reflexive candidate of `base` (RFC 8445 7.1.1)."""
-        return self._priority(CandidateType.PEER_REFLEXIVE, base, self._bases[base].tcp_type)
+        return self._priority(CandidateType.PEER_REFLEXIVE, base, self._tcp_type(base))
 
     def seen_as(self, base: Endpoint, endpoint: Endpoint) -> Candidate:
         """Give the local candidate of a valid pair: known, or peer-reflexive (RFC 8445 7.2.5.3.1)."""
         known = self.find(base, endpoint)
         kind, seen = CandidateType.PEER_REFLEXIVE, _over(base, endpoint)
-        return known or self._make(kind, seen, base, self.check_priority(base), self._bases[base].tcp_type)
+        return known or self._make(kind, seen, base, self.check_priority(base), self._tcp_type(base))
 
     def _stamped(self, candidate: Candidate) -> Candidate:
         return replace(candidate, generation=self._credentials.generation, ufrag=self._credentials.ufrag)
 
     def _make_reflexive(self, mapping: Mapping) -> Candidate:
-        kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._bases[mapping.base].tcp_type
+        kind, base, tcp_type = CandidateType.SERVER_REFLEXIVE, mapping.base, self._tcp_type(mapping.base)
         priority = self._priority(kind, base, tcp_type, mapping.alternative)
         return self._make(kind, _over(base, mapping.endpoint), base, priority, tcp_type, mapping.server)
 
@@ -177,6 +204,10 @@ class LocalCandidates:
             return candidate_priority(kind, local_preference(rank, version, alternative))
         preference = tcp_local_preference(kind, tcp_type, rank, version, alternative)
         return candidate_priority(kind, preference, Transport.TCP)
+
+    def _tcp_type(self, base: Endpoint) -> TcpType | None:
+        candidate = self.at(base)
+        return None if candidate is None else candidate.tcp_type
 
     def _count(self, tcp_type: TcpType | None, kind: CandidateType = CandidateType.HOST) -> int:
         return sum(each.tcp_type is tcp_type and each.type is kind for each in self._bases.values())

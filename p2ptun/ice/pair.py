@@ -10,7 +10,7 @@ from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.priority import pair_priority
 from p2ptun.ice.quality import MIN_MTU, Quality
 from p2ptun.ice.role import Role
-from p2ptun.types import Endpoint, SendError
+from p2ptun.types import Endpoint, SendError, Transport
 
 PairKey: TypeAlias = tuple[Endpoint, Endpoint]
 """Base and destination: two pairs that agree in both are the same (RFC 8445 6.1.2.4)."""
@@ -67,6 +67,11 @@ FATAL_PROBLEMS = (
     PairProblem.THROUGH_TUNNEL,
 )
 """What ends a running check at once; the rest that the kernel says are hints."""
+
+
+def is_fatal(problem: PairProblem, base: Endpoint) -> bool:
+    """Tell whether a datagram from `base` could never have left; over TCP any problem is the end of the connection."""
+    return problem in FATAL_PROBLEMS or base.transport is not Transport.UDP
 
 
 @dataclass(frozen=True, slots=True)

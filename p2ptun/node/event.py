@@ -145,6 +145,23 @@ PeerEvent: TypeAlias = (
 )
 
 
+def translated(event: ice.Event) -> PeerEvent | None:
+    """Say in a peer's words what its agent told; None for what isn't its owner's business, or takes more than words."""
+    match event:
+        case ice.CandidateGathered(candidate):
+            return LocalCandidateFound(candidate)
+        case ice.CandidateChanged(old, new):
+            return LocalCandidateFound(new, replaced=old)
+        case ice.CandidateRemoved(candidate):
+            return LocalCandidateRemoved(candidate)
+        case ice.GatheringCompleted():
+            return GatheringCompleted()
+        case ice.Restarted(credentials, reason):
+            return PeerRestarted(credentials.generation, reason)
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class RelayFound:
     """A server relays for us at an address of its own."""

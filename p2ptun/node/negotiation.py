@@ -63,6 +63,7 @@ class Negotiation:
         """Give the agent what the other side's description says; return what that changes."""
         before = self._places()
         self._signalling.begin(remote.candidates)
+        self._agent.set_remote_options(RemoteOptions(nat=remote.nat), now)
         self._agent.set_remote_credentials(remote.credentials, now)
         self._add(remote.candidates, now)
         self.update()
@@ -100,6 +101,7 @@ class Negotiation:
                 agent.next_credentials,
                 self._is_gathered,
                 has_renomination=True,
+                nat=agent.nat_hint,
             )
         )
 
@@ -140,7 +142,7 @@ class Negotiation:
 
     def _take_in(self, news: News, now: float) -> list[PeerEvent]:
         agent, told, before = self._agent, news.parameters, self._places()
-        agent.set_remote_options(RemoteOptions(has_renomination=told.has_renomination), now)
+        agent.set_remote_options(RemoteOptions(has_renomination=told.has_renomination, nat=told.nat), now)
         self._join(told, now)
         for each in news.removed:
             if isinstance(candidate := self._resolved(each), Candidate):

@@ -16,11 +16,13 @@ from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE, Identity, Link, Workspace
+from p2ptun.node.order import Order
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.peer import Peer
 from p2ptun.node.relaying import Relaying
 from p2ptun.node.roster import Roster
 from p2ptun.node.routes import Routes
+from p2ptun.node.surroundings import Surroundings
 from p2ptun.node.transactions import TransactionTable
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.stun.credential import LongTermCredential
@@ -28,7 +30,6 @@ from p2ptun.stun.message import MessageClass, peek_header, peek_username
 from p2ptun.tunnel.admission import TokenBucket
 from p2ptun.tunnel.index import IndexTable
 from p2ptun.tunnel.wire import MessageType, peek_index
-from p2ptun.turn.order import Order
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
@@ -65,14 +66,11 @@ class Node:
         self._relaying = Relaying(self._roster, random_bytes)
         self._transactions = TransactionTable()
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGER_BURST)
-        self._bases: dict[Endpoint, TcpType | None] = {}
-        self._mapped: dict[tuple[Endpoint, Endpoint], Endpoint] = {}
-        self._servers: dict[Endpoint, None] = {}
-        self._has_all_servers = False
-        self._is_gathered = False
+        self._surroundings = Surroundings()
         self._workspace = Workspace()
         self._opened = Batch(BATCH_SIZE)  # never more than the datagrams that it came in
         self._transmits: deque[Transmit] = deque()
+        self._orders: deque[Order] = deque()
         self._events: deque[NodeEvent] = deque()
 
     # Getters
@@ -104,15 +102,8 @@ class Node:
     def add_peer(self, peer: Peer, now: float) -> None:
         """Take a peer in, with the sockets and servers there are. Raises LocalProtocolError when its name is taken."""
         self._roster.add(peer, now)
-        for base, tcp_type in self._bases.items():
-            peer.add_local_address(base, now, tcp_type)
-        for server in self._servers:
-            peer.add_stun_server(server, now)
-        for (base, gateway), external in self._mapped.items():
-            peer.add_mapped_address(base, external, gateway, now)
+        self._surroundings.introduce(peer, now)
         self._relaying.introduce(peer, now)
-        if self._is_gathered:
-            peer.end_of_servers(now)
 
     def remove_peer(self, name: str, now: float) -> None:
         """Say goodbye to a peer and forget it. Raises LocalProtocolError when no peer is called `name`."""
@@ -139,21 +130,25 @@ class Node:
 
     def add_local_address(self, base: Endpoint, now: float, tcp_type: TcpType | None = None) -> None:
         """Let every peer gather on the socket bound to `base`; see `Agent.add_local_address`."""
-        self._bases[base] = tcp_type
+        self._surroundings.bases[base] = tcp_type
         for peer in self._roster:
             peer.add_local_address(base, now, tcp_type)
 
+    def add_spare_address(self, name: str, base: Endpoint, now: float) -> None:
+        """Give a peer a socket that `OpenSpares` asked for; nobody else uses it. Harmless when the peer has gone."""
+        peer = self._roster.find(name)
+        if peer is not None:
+            peer.add_spare_address(base, now)
+
     def remove_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer forget a socket that is gone, with the paths from it. Harmless when none knows it."""
-        self._bases.pop(base, None)
-        for mapped in [mapped for mapped in self._mapped if mapped[0] == base]:
-            del self._mapped[mapped]
+        self._surroundings.forget(base)
         for peer in self._roster:
             peer.remove_local_address(base, now)
 
     def add_stun_server(self, server: Endpoint, now: float) -> None:
         """Let every peer ask that server what our addresses look like from outside."""
-        self._servers[server] = None
+        self._surroundings.servers[server] = None
         for peer in self._roster:
             peer.add_stun_server(server, now)
 
@@ -173,19 +168,19 @@ class Node:
 
     def add_mapped_address(self, base: Endpoint, external: Endpoint, gateway: Endpoint, now: float) -> None:
         """Let every peer be told that `gateway` forwards `external` to the socket bound to `base`."""
-        self._mapped[base, gateway] = external
+        self._surroundings.mapped[base, gateway] = external
         for peer in self._roster:
             peer.add_mapped_address(base, external, gateway, now)
 
     def remove_mapped_address(self, base: Endpoint, gateway: Endpoint, now: float) -> None:
         """Know that it forwards nothing there any more. Harmless when it didn't."""
-        if self._mapped.pop((base, gateway), None) is not None:
+        if self._surroundings.mapped.pop((base, gateway), None) is not None:
             for peer in self._roster:
                 peer.remove_mapped_address(base, gateway, now)
 
     def end_of_servers(self, now: float) -> None:
         """No more servers will come: gathering ends with the last answer, and when the relays are settled."""
-        self._has_all_servers = True
+        self._surroundings.has_all_servers = True
         self.relays.end_of_servers(now)
         self._settle_relays(now)
 
@@ -246,7 +241,7 @@ class Node:
             return
         if SEND_PROBLEMS[error] is None:
             return
-        is_server = destination in self._servers
+        is_server = destination in self._surroundings.servers
         for peer in self._roster if is_server else self._roster.find_by_place(destination):
             peer.record_send_error(source, destination, error, now)
 
@@ -262,8 +257,9 @@ class Node:
     # Outputs
 
     def next_order(self) -> Order | None:
-        """Return the next socket to open or close; after `next_transmit` has given everything."""
-        return self.relays.next_order()
+        """Return the next socket to open or close."""
+        self._collect()
+        return self._orders.popleft() if self._orders else self.relays.next_order()
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
@@ -290,6 +286,8 @@ class Node:
                     self.relays.send(transmit.payload, transmit.source, transmit.destination, at)
                 else:
                     self._transmits.append(transmit)
+            while (order := peer.next_order()) is not None:
+                self._orders.append(order)
             while (event := peer.next_event()) is not None:
                 self._relaying.follow(peer, event, at)
                 self._events.append(NodeEvent(peer.name, event))
@@ -301,8 +299,9 @@ class Node:
     def _settle_relays(self, now: float) -> None:
         """Draw the conclusions of what has happened to the relays."""
         self._relaying.settle(now)
-        if self._has_all_servers and not self._is_gathered and self.relays.is_settled:
-            self._is_gathered = True
+        told = self._surroundings
+        if told.has_all_servers and not told.is_settled and self.relays.is_settled:
+            told.is_settled = True
             for peer in self._roster:
                 peer.end_of_servers(now)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from p2ptun.errors import MalformedPacket
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.named import ToldCandidate
+from p2ptun.ice.nat_hint import NO_HINT, NatHint
 from p2ptun.signal.candidate import encode_candidates, take_candidates
 from p2ptun.signal.cursor import Cursor
 from p2ptun.tunnel.control import (
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 CandidateT = TypeVar("CandidateT", bound=ToldCandidate)
 
-_RENOMINATION = 1  # the bit of `IceDescription.options`
+_RENOMINATION = 1  # bit 0 of `IceDescription.options`; the others are those of `NatHint`
 _ROOM = MAX_CONTROL_SIZE - 8  # each of the two numbers that count up may grow by four bytes
 
 
@@ -38,6 +39,7 @@ class IceParameters:
         next_credentials: Those of the generation after it: with them either side restarts without asking first.
         has_all_candidates: Whether no more come in this generation (RFC 8838 14).
         has_renomination: Whether it follows a later nomination without a restart.
+        nat: What it knows of the NAT before it.
     """
 
     credentials: Credentials
@@ -45,6 +47,7 @@ class IceParameters:
     next_credentials: Credentials | None = None
     has_all_candidates: bool = False
     has_renomination: bool = False
+    nat: NatHint = NO_HINT
 
 
 def best_candidates(candidates: Iterable[CandidateT], count: int) -> tuple[CandidateT, ...]:
@@ -76,7 +79,7 @@ def write_description(parameters: IceParameters, revision: int, acknowledged: in
         None if following is None else _write_credentials(following),
         tuple(encode_candidates(parameters.candidates)),
         parameters.has_all_candidates,
-        _RENOMINATION * parameters.has_renomination,
+        _RENOMINATION * parameters.has_renomination | parameters.nat.encode(),
     )
 
 
@@ -90,6 +93,7 @@ def read_description(message: IceDescription) -> IceParameters:
         None if following is None else _read_credentials(following),
         message.end,
         bool(message.options & _RENOMINATION),
+        NatHint.decode(message.options),
     )
 
 

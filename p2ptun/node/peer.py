@@ -16,29 +16,28 @@ from p2ptun.node.event import (
     REASONS,
     STATES,
     FailureReason,
-    GatheringCompleted,
-    LocalCandidateFound,
     LocalCandidateRemoved,
     PathSelected,
     PeerEvent,
     PeerHeard,
     PeerRekeyed,
-    PeerRestarted,
     PeerState,
     StandbySelected,
+    translated,
 )
 from p2ptun.node.flight import Flight
 from p2ptun.node.keying import Keying
 from p2ptun.node.link import Link
 from p2ptun.node.names import HostNames
 from p2ptun.node.negotiation import Negotiation
+from p2ptun.node.order import CloseSpares, OpenSpares, Order
 from p2ptun.node.outbox import Outbox
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.path import Path
+from p2ptun.node.schedule import Timed, first_timer
 from p2ptun.node.standing import Standing
 from p2ptun.tunnel import event as tunnel
 from p2ptun.tunnel.control import CloseReason
-from p2ptun.tunnel.session import Session
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
 
 
@@ -65,6 +64,7 @@ class Peer:
         self._outbox = Outbox()
         self._refused = 0
         self._events: deque[PeerEvent] = deque()
+        self._orders: deque[Order] = deque()
 
     # Getters
 
@@ -79,11 +79,6 @@ class Peer:
         return self._standing.reason
 
     @property
-    def generation(self) -> int:
-        """How often ICE has restarted."""
-        return self.agent.generation
-
-    @property
     def drops(self) -> Counter[str]:
         """What was thrown away, by layer and reason."""
         counted = labelled("ice", self.agent.drops)
@@ -93,13 +88,12 @@ class Peer:
     @property
     def next_timer(self) -> str | None:
         """Name what `next_timeout` is about."""
-        machines: list[tuple[str, Agent | Keying | Negotiation | Session]]
-        machines = [("ice", self.agent), ("peer", self._keying), ("signalling", self._negotiation)]
-        if self.link is not None:
-            machines.append(("tunnel", self.link.session))
-        due = [(at, layer, each.next_timer) for layer, each in machines if (at := each.next_timeout()) is not None]
-        _, layer, timer = min(due, default=(0.0, "", None), key=lambda each: each[0])
-        return None if timer is None else f"{layer} {timer.name.lower().replace('_', ' ')}"
+        machines: list[tuple[str, Timed]] = [
+            ("ice", self.agent),
+            ("peer", self._keying),
+            ("signalling", self._negotiation),
+        ]
+        return first_timer(machines if self.link is None else [*machines, ("tunnel", self.link.session)])
 
     # Commands
 
@@ -120,6 +114,11 @@ class Peer:
     def add_relayed_address(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None, now: float) -> None:
         """Use an address that a server relays for us; see `Agent.add_relayed_address`."""
         self.agent.add_relayed_address(relayed, server, mapped, now)
+        self._drain(now)
+
+    def add_spare_address(self, base: Endpoint, now: float) -> None:
+        """Take a socket for a port search; see `Agent.add_spare_address`."""
+        self.agent.add_spare_address(base, now)
         self._drain(now)
 
     def add_mapped_address(self, base: Endpoint, external: Endpoint, gateway: Endpoint, now: float) -> None:
@@ -244,6 +243,10 @@ class Peer:
         """Return the next datagram to send."""
         return self._outbox.take()
 
+    def next_order(self) -> Order | None:
+        """Return the next sockets to open or close."""
+        return self._orders.popleft() if self._orders else None
+
     def next_event(self) -> PeerEvent | None:
         """Return the next thing that happened."""
         return self._events.popleft() if self._events else None
@@ -316,16 +319,12 @@ class Peer:
     def _handle_agent_event(self, event: ice.Event, now: float) -> None:
         self._negotiation.follow(event)
         match event:
-            case ice.CandidateGathered(candidate):
-                self._events.append(LocalCandidateFound(candidate))
-            case ice.CandidateChanged(old, new):
-                self._events.append(LocalCandidateFound(new, replaced=old))
-            case ice.CandidateRemoved(candidate):
-                self._events.append(LocalCandidateRemoved(candidate))
-            case ice.GatheringCompleted():
-                self._events.append(GatheringCompleted())
-            case ice.Restarted(credentials, reason):
-                self._events.append(PeerRestarted(credentials.generation, reason))
+            case ice.SparesWanted(base, count):
+                self._orders.append(OpenSpares(self.name, base, count))
+            case ice.SparesReleased(bases):
+                for base in bases:
+                    self.agent.remove_local_address(base, now)
+                self._orders.append(CloseSpares(bases))
             case ice.PairSelected():
                 self._select(event, now)
             case ice.StandbyChanged(standby):
@@ -333,8 +332,8 @@ class Peer:
                 self._events.append(StandbySelected(self.standby))
             case ice.StateChanged(state, reason):
                 self._follow_agent(state, reason)
-            case _:
-                pass  # RoleChanged: roles concern nobody else
+            case _ if (told := translated(event)) is not None:
+                self._events.append(told)
 
     def _select(self, event: ice.PairSelected, now: float) -> None:
         old, self.path = self.path, Path.of(event)

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
+from enum import Enum
+from typing import Protocol
 
 STALE_PER_NAME = 4
 """How many outdated entries the heap holds for each one that counts before it is built anew."""
 
 FEW = 64
 """Outdated entries that are never worth that."""
+
+
+class Timed(Protocol):
+    """A machine that knows what it waits for."""
+
+    @property
+    def next_timer(self) -> Enum | None: ...
+
+    def next_timeout(self) -> float | None: ...
+
+
+def first_timer(machines: Iterable[tuple[str, Timed]]) -> str | None:
+    """Name the earliest deadline of several machines, behind the name of the machine."""
+    due = [(at, layer, each.next_timer) for layer, each in machines if (at := each.next_timeout()) is not None]
+    _, layer, timer = min(due, default=(0.0, "", None), key=lambda each: each[0])
+    return None if timer is None else f"{layer} {timer.name.lower().replace('_', ' ')}"
 
 
 class Schedule:

@@ -8,7 +8,7 @@
     10     6      ICE user name fragment: what its base64 text stands for
     16     18     ICE password, likewise
     34     32     Noise static public key
-    66     2      features: a bit for each
+    66     2      features: what is known of the NAT before this side, as in `ice.nat_hint`
     68     2      address bids: which of the proposed tunnel networks are free here (see `signal.address`)
     70     1 + n  candidates: how many, then each as in `signal.candidate`, twins as one
     ..     1 + n  addresses in the tunnel: how many, then each as prefix and address
@@ -67,7 +67,7 @@ class Description:
         addresses: Addresses of this side in the tunnel, where it insists on some.
         address_bids: 16 bits: bit n is set when the proposed network n is free here.
         routes: Networks behind this side.
-        features: 16 bits, none of which has a meaning yet.
+        features: 16 bits, a hint at the NAT before this side; it gets better, and nothing hangs on it.
     """
 
     kind: Kind
@@ -144,13 +144,13 @@ def decode_description(data: bytes) -> Description:
 
 
 def terms(offer: Description, answer: Description) -> bytes:
-    """Hash what offer and answer say, but for the candidates, of which more or others may follow.
+    """Hash what offer and answer say, but for the candidates and the NAT, of which more may come to be known.
 
     The handshake takes it in. Whoever carries descriptions and changes one, though not its key, so gets no tunnel
     instead of one with other addresses and routes than the two sides meant.
     """
-    lasting = (encode_description(replace(each, candidates=(), end_of_candidates=False)) for each in (offer, answer))
-    return blake2s(b"".join(lasting), person=b"p2ptun-t").digest()
+    lasting = (replace(each, candidates=(), end_of_candidates=False, features=0) for each in (offer, answer))
+    return blake2s(b"".join(map(encode_description, lasting)), person=b"p2ptun-t").digest()
 
 
 def _sized(data: bytes, size: int) -> bytes:

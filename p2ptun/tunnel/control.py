@@ -67,7 +67,7 @@ class IceDescription(msgspec.Struct, frozen=True, array_like=True, tag=2):
         next_credentials: Those of the generation after it, with which either side may restart unannounced.
         candidates: Each in the packed form of `signal`, opaque here.
         end: Whether no more candidates come in this generation (RFC 8838 14).
-        options: Bit 0: follows renomination (draft-thatcher-ice-renomination). The others have no meaning yet.
+        options: Bit 0: follows renomination (draft-thatcher-ice-renomination). The others are those of `ice.nat_hint`.
     """
 
     revision: Annotated[int, msgspec.Meta(ge=1, lt=1 << 32)]

@@ -225,7 +225,7 @@ def test_a_restart_is_every_peers() -> None:
     star = Star(3).connect()
     star.network.run(3)
     star.hub.node.restart(RestartReason.NETWORK_CHANGED, star.network.now)
-    assert [peer.generation for peer in star.hub.node.peers] == [1, 1, 1]
+    assert [peer.agent.generation for peer in star.hub.node.peers] == [1, 1, 1]
     star.connect(10)
 
 

@@ -65,7 +65,7 @@ def test_a_restart_costs_no_packet_and_no_keys() -> None:
     assert restarts(world.alice, "bob") == [RestartReason.REQUESTED]
     assert restarts(world.bob, "alice") == [RestartReason.PEER]
     for host, peer in ((world.alice, world.to_bob), (world.bob, world.to_alice)):
-        assert peer.generation == 1
+        assert peer.agent.generation == 1
         assert peer.agent.selected is not None
         assert peer.agent.selected.is_nominated
         assert not [event for event in host.events(peer.name) if isinstance(event, PeerRekeyed)]
@@ -85,7 +85,7 @@ def test_a_storm_of_restarts_from_both_sides_converges(seed: int) -> None:
     world.network.loss = 0.0
     assert world.network.run(10, world.is_connected), world.describe()
     world.network.run(20)
-    assert world.to_bob.generation == world.to_alice.generation, f"seed {seed}"
+    assert world.to_bob.agent.generation == world.to_alice.agent.generation, f"seed {seed}"
     assert world.to_bob.agent.remote_credentials == world.to_alice.agent.local_credentials, f"seed {seed}"
     assert world.to_alice.agent.remote_credentials == world.to_bob.agent.local_credentials, f"seed {seed}"
     assert PeerState.FAILED not in world.alice.states("bob") + world.bob.states("alice"), f"seed {seed}"
@@ -101,7 +101,7 @@ def test_a_restart_whose_checks_are_lost_is_told_through_the_tunnel() -> None:
     )
     world.to_bob.restart(RestartReason.REQUESTED, world.network.now)
     world.network.run(1)
-    assert world.to_alice.generation == 1
+    assert world.to_alice.agent.generation == 1
     assert restarts(world.bob, "alice") == [RestartReason.PEER]
 
 
@@ -203,7 +203,7 @@ def test_both_may_move_one_after_the_other() -> None:
     move(world, world.bob, SOCKET_B, ANOTHER, "alice")
     world.talk(3)
     assert_talk(world)
-    assert world.to_bob.generation == world.to_alice.generation
+    assert world.to_bob.agent.generation == world.to_alice.agent.generation
 
 
 def test_a_handshake_that_was_lost_on_the_old_path_is_repeated_on_the_new_one() -> None:

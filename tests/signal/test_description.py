@@ -168,6 +168,7 @@ def test_the_terms_are_all_that_the_two_descriptions_say_but_for_candidates() ->
     agreed = terms(offer, answer)
     more = replace(offer, candidates=(make_candidate("192.0.2.1"),), end_of_candidates=True)
     assert terms(decode_description(encode_description(more)), answer) == agreed
+    assert terms(replace(offer, features=0x0102), answer) == agreed
     changes: list[dict[str, Any]] = [
         {"session_id": bytes(8)},
         {"credentials": Credentials.generate(Random(3).randbytes)},
@@ -175,7 +176,6 @@ def test_the_terms_are_all_that_the_two_descriptions_say_but_for_candidates() ->
         {"addresses": (ip_interface("10.0.0.1/24"),)},
         {"address_bids": 1},
         {"routes": (ip_network("192.168.0.0/16"),)},
-        {"features": 1},
     ]
     for change in changes:
         assert terms(replace(offer, **change), answer) != agreed, change

@@ -61,7 +61,7 @@ class Scene:
 
     @property
     def generations(self) -> tuple[int, int]:
-        return self.to_bob.generation, self.to_alice.generation
+        return self.to_bob.agent.generation, self.to_alice.agent.generation
 
     # What happens
 
@@ -116,7 +116,7 @@ class Scene:
     def describe(self) -> str:
         """Say where everybody stands, for assertion messages."""
         stands = [
-            f"{host.name} {peer.state.value} {peer.reason} generation {peer.generation} path {peer.path}"
+            f"{host.name} {peer.state.value} {peer.reason} generation {peer.agent.generation} path {peer.path}"
             for host, peer in zip(self.hosts, self.peers, strict=True)
         ]
         return f"seed {self.network.seed}, now {self.network.now:.3f}: {stands}, lost {dict(self.network.lost)}"

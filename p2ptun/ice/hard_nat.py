@@ -1,0 +1,218 @@
+"""The search for a path between NATs that checks alone don't get through.
+
+One side's mappings depend on the destination, the other side filters: no check ever reaches a mapping that was made for
+it. When no direct pair has worked after a while, and both sides want to, the first opens many sockets and sends from
+each to the other's public endpoint, and the other sends to ports of the first's public address. One packet that gets
+through is enough: it is a check, and the check that answers it makes the pair.
+
+Never more than 200 packets a second, which the pacer sees to, nor MAX_PROBES in one attempt. A relay, if there is one,
+carries the traffic meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.check import encode_check
+from p2ptun.ice.config import AgentConfig
+from p2ptun.ice.event import Event, SparesReleased, SparesWanted
+from p2ptun.ice.gatherer import Gatherer
+from p2ptun.ice.lineage import Lineage
+from p2ptun.ice.nat_hint import NatHint
+from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.port_search import Approach, choose_approach, guesses, meeting_points
+from p2ptun.ice.quality import rank
+from p2ptun.ice.role import Role, Stance
+from p2ptun.stun.message import new_transaction_id
+from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
+
+MAX_PROBES = 2000  # in one attempt
+SPARES = 256  # sockets that make mappings
+START_DELAY = 2.0  # seconds for ordinary checks, which find most paths in a tenth of that
+ROUND_INTERVAL = 20.0  # seconds: mappings are made anew before a usual NAT forgets them
+PAUSE = (20.0, 3600.0)  # seconds between two attempts: at first short, since the other side may not have begun
+MAX_TARGETS = 2  # endpoints of the other side that mappings are made for
+OPENING_PATIENCE = 1.0  # seconds in which the first spare socket has to come
+DIRECT = 1  # the highest rank of a pair without a relay
+
+
+class Phase(Enum):
+    """Where the search stands."""
+
+    RESTING = "resting"  # nothing to search for
+    WAITING = "waiting"  # for ordinary checks, or for the next attempt
+    SEARCHING = "searching"
+
+
+class HardNat:
+    """One agent's port search. `remote` is what the other side told of its NAT."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        stance: Stance,
+        gatherer: Gatherer,
+        lineage: Lineage,
+        random_bytes: RandomBytes,
+        pacer: Pacer,
+        events: deque[Event],
+    ) -> None:
+        self.remote = NatHint()
+        self._is_enabled = config.hard_nat
+        self._stance = stance
+        self._gatherer = gatherer
+        self._lineage = lineage
+        self._random_bytes = random_bytes
+        self._pacer = pacer
+        self._events = events
+        self._phase = Phase.RESTING
+        self._destinations: Iterator[Endpoint] = iter(())
+        self._openings: deque[Endpoint] = deque()
+        self._left = 0
+        self._pause = PAUSE[0]
+        self._next_at: float | None = None
+        self._transmits: deque[Transmit] = deque()
+
+    @property
+    def hint(self) -> NatHint:
+        """What the other side is told of our NAT."""
+        return self._gatherer.nat_hint(self._is_enabled)
+
+    def add_spare(self, base: Endpoint, now: float) -> None:
+        """Take a socket that was asked for; it is released at once when it isn't wanted any more."""
+        is_wanted = self._phase is Phase.SEARCHING and self._approach is Approach.OPEN
+        if not is_wanted or not self._gatherer.candidates.add_spare(base, SPARES):
+            self._events.append(SparesReleased((base,)))
+            return
+        if not self._openings:
+            self._next_at = now
+        self._openings.append(base)
+
+    def rouse(self, now: float) -> None:
+        """Begin anew soon: the network has changed."""
+        self._pause = PAUSE[0]
+        if self._phase is Phase.WAITING:
+            self._next_at = now + START_DELAY
+
+    def settle(self, now: float) -> None:
+        """Begin or end the search, as what has happened suggests."""
+        self._keep_found(now)
+        is_wanted = self._approach is not None and not self._has_direct_path  # in this order: most have no approach
+        if not is_wanted and self._phase is not Phase.RESTING:
+            self._rest()
+        elif is_wanted and self._phase is Phase.RESTING:
+            self._phase, self._next_at = Phase.WAITING, now + START_DELAY
+
+    def handle_timeout(self, now: float) -> None:
+        """Send the next probe, or begin or end an attempt."""
+        if self._next_at is None or now < self._next_at:
+            return
+        if self._phase is Phase.WAITING:
+            self._begin(now)
+        else:
+            self._probe(now)
+
+    def next_transmit(self) -> Transmit | None:
+        """Give a probe to send."""
+        return self._transmits.popleft() if self._transmits else None
+
+    def next_timeout(self) -> float | None:
+        """Tell when `handle_timeout` has something to do."""
+        return self._next_at
+
+    @property
+    def _approach(self) -> Approach | None:
+        """What to do, if anything; the cheap questions come first, for most never search."""
+        if not (self._is_enabled and self.remote.has_search) or self._lineage.newest.remote is None:
+            return None
+        approach = choose_approach(self.hint, self.remote)
+        return approach if approach is not None and self._theirs and self._base is not None else None
+
+    @property
+    def _has_direct_path(self) -> bool:
+        return any(rank(pair) <= DIRECT for pair in self._lineage.valid_pairs)
+
+    @property
+    def _theirs(self) -> list[Endpoint]:
+        """Where servers saw the other side, in the order in which it asked them."""
+        told = sorted(self._lineage.newest.remote_candidates, key=lambda candidate: -candidate.priority)
+        return [each.endpoint for each in told if _is_seen_from_outside(each)]
+
+    @property
+    def _base(self) -> Endpoint | None:
+        """The socket whose public endpoint the other side knows best."""
+        ours = (each for each in self._gatherer.candidates if _is_seen_from_outside(each))
+        best = max(ours, key=lambda candidate: candidate.priority, default=None)
+        return None if best is None else best.base
+
+    def _begin(self, now: float) -> None:
+        approach, base, theirs = self._approach, self._base, self._theirs
+        self._phase, self._left, self._next_at = Phase.SEARCHING, MAX_PROBES, now
+        if approach is Approach.OPEN and base is not None:
+            self._events.append(SparesWanted(base, SPARES))
+            self._next_at = now + OPENING_PATIENCE
+        elif approach is Approach.GUESS:
+            self._destinations = guesses(theirs, self.remote.delta, self._random_bytes)
+        else:
+            is_steady = self._stance.role is Role.CONTROLLING
+            self._destinations = meeting_points(theirs[-1], self.remote.delta, is_steady=is_steady)
+
+    def _probe(self, now: float) -> None:
+        """Send what is next, and take a turn for what follows; end the attempt when nothing does."""
+        probes = self._next_probes()
+        if probes and len(probes) <= self._left:
+            self._left -= len(probes)
+            for base, destination in probes:
+                self._send(base, destination)
+            self._next_at = max(self._pacer.reserve(now) for _ in probes)
+        elif self._left >= len(self._gatherer.candidates.spares) > 0:
+            self._openings.extend(self._gatherer.candidates.spares)
+            self._next_at = now + ROUND_INTERVAL
+        else:
+            self._release()
+            self._phase, self._next_at = Phase.WAITING, now + self._pause
+            self._pause = min(2 * self._pause, PAUSE[1])
+
+    def _next_probes(self) -> list[tuple[Endpoint, Endpoint]]:
+        """Give the next base with all targets, or our base with the next guess."""
+        if self._openings:
+            base = self._openings.popleft()
+            return [(base, target) for target in self._theirs[:MAX_TARGETS]]
+        guess, best = next(self._destinations, None), self._base
+        return [] if guess is None or best is None else [(best, guess)]
+
+    def _send(self, base: Endpoint, destination: Endpoint) -> None:
+        newest, candidates = self._lineage.newest, self._gatherer.candidates
+        if newest.remote is None or candidates.at(base) is None:
+            return
+        transaction_id, priority = new_transaction_id(self._random_bytes), candidates.check_priority(base)
+        payload = encode_check(transaction_id, newest.local, newest.remote, self._stance, priority, None)
+        self._transmits.append(Transmit(payload, base, destination))
+
+    def _keep_found(self, now: float) -> None:
+        """Make an ordinary socket of a spare one that works: a restart shall know it, too."""
+        spares = self._gatherer.candidates.spares
+        if spares:
+            for base in {pair.base for pair in self._lineage.valid_pairs}.intersection(spares):
+                self._gatherer.keep_spare(base, now)
+
+    def _rest(self) -> None:
+        self._release()
+        self._phase, self._next_at, self._pause = Phase.RESTING, None, PAUSE[0]
+
+    def _release(self) -> None:
+        self._destinations = iter(())
+        self._openings.clear()
+        spares = self._gatherer.candidates.spares
+        if spares:
+            self._events.append(SparesReleased(spares))
+
+
+def _is_seen_from_outside(candidate: Candidate) -> bool:
+    """Tell whether a candidate is what a server saw through a NAT of IPv4."""
+    is_udp = candidate.transport is Transport.UDP
+    return is_udp and candidate.type is CandidateType.SERVER_REFLEXIVE and candidate.endpoint.address.version == 4
