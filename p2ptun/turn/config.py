@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +42,7 @@ class PoolConfig:
     upgrade_interval: tuple[float, float] = (30.0, 300.0)
     grace: float = 30.0
     credential_margin: float = 300.0
-    credential_interval: float = 60.0
+    credential_interval: float = 30.0
+
+
+DEFAULT_CONFIG: Final = PoolConfig()

@@ -52,7 +52,7 @@ class DropReason(Enum):
     UNKNOWN_SOCKET = "came to an unknown socket"
     FOREIGN_SOURCE = "came from somebody else than the server"
     MALFORMED = "malformed"
-    TOO_LARGE = "answer too large"
+    TOO_LARGE = "too large"
     UNKNOWN_TRANSACTION = "answers nothing that we asked"
     UNAUTHENTICATED = "not authentic"
     UNEXPECTED = "no answer, and no data"
