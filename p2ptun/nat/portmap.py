@@ -219,17 +219,17 @@ class PortMapper:
             self._refuse(request, Problem.UNSUPPORTED, LONG_WAIT, now)
 
     def _give_back(self, lease: Lease, now: float) -> None:
-        """Begin to release a mapping that may be there; from a gateway that never answered there is none."""
-        if lease.is_asked and self._gateway.protocol is not None:
+        """Begin to release a mapping that may be there, also when the answer is still on its way."""
+        if lease.is_asked and lease.problem not in _NOBODY_THERE:
             self._releases[lease.port] = Release(lease)
             self._release(lease.port, now)
 
     def _release(self, port: int, now: float) -> None:
-        release, protocol = self._releases[port], self._gateway.protocol
-        if release.is_over or protocol is None:
+        release = self._releases[port]
+        if release.is_over:
             del self._releases[port]
         else:
-            self._send(release.ask(protocol, self._local, now))
+            self._send(release.ask(self._gateway.protocol or Protocol.PCP, self._local, now))
 
     def _send(self, payload: bytes) -> None:
         self._output.transmits.append(Transmit(payload, self._local, self._gateway.endpoint))

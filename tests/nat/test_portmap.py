@@ -577,9 +577,10 @@ def test_a_release_is_repeated_and_given_up() -> None:
     assert mapper.is_released
 
 
-def test_nothing_is_given_back_to_who_never_answered() -> None:
+def test_nothing_is_given_back_to_who_never_answers() -> None:
     mapper = make_mapper()
     mapper.add_port(PORT, START)
+    mapper.record_send_error(SendError.REFUSED, START)
     sent(mapper)
     mapper.close(START)
     assert mapper.is_released
@@ -630,17 +631,14 @@ def test_a_port_that_comes_back_while_it_is_given_back_has_its_nonce() -> None:
     assert mapper.ports == {PORT}
 
 
-def test_a_gateway_that_is_silent_until_its_protocol_is_forgotten_gets_no_more_releases() -> None:
-    gateway = mapped(speaks_pcp=False)
-    mapper = gateway.mapper
-    mapper.add_port(PORT + 1, START)
-    while mapper.next_timeout() != START + 127.75:
-        mapper.handle_timeout(mapper.next_timeout() or 0)
-    mapper.remove_port(PORT, START + 127.74)
-    before = mapper.is_released
-    sent(mapper)
-    mapper.handle_timeout(START + 127.8)
-    assert (before, mapper.is_released) == (False, True)
+def test_who_ends_before_the_first_answer_leaves_nothing_behind() -> None:
+    gateway = Gateway(make_mapper())
+    gateway.mapper.add_port(PORT, START)
+    gateway.mapper.close(START)
+    assert gateway.serve(START) == []
+    assert [PCP_REQUEST.unpack(payload)[3] for payload in gateway.seen] == [7200, 0]
+    assert gateway.mappings == {}
+    assert gateway.mapper.is_released
 
 
 # Hostile bytes
