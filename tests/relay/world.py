@@ -213,7 +213,7 @@ class Client:
 
     def send(self, peer: Endpoint, data: bytes, *attributes: AttributeValue) -> list[Transmit]:
         """Send data in an indication; gives what the server sends then."""
-        values = ((XOR_PEER_ADDRESS, peer), (DATA, data), *attributes)
+        values: tuple[AttributeValue, ...] = ((XOR_PEER_ADDRESS, peer), (DATA, data), *attributes)
         message = Message(Method.SEND, MessageClass.INDICATION, new_transaction_id(self.world.random.randbytes), values)
         return self.world.deliver(encode_message(message), self.endpoint, self.local)
 
