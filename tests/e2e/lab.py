@@ -139,8 +139,8 @@ class Lab:
         self.shell(router.node.namespace, around_the_kernel(router.node.ipv4, router.lan_v4))
 
     def start_stun(self, server: Node) -> str:
-        """Run the project's own STUN responder on `server` and return its URI once it listens."""
-        addresses = [str(address) for address in (server.ipv4, server.ipv6) if address is not None]
+        """Run the project's own STUN responder on all addresses of `server`; return its first URI once it listens."""
+        addresses = [str(address) for address in (server.ipv4, server.ipv6, *server.alternates) if address is not None]
         argv = [sys.executable, "-m", "tests.e2e.stun_server", *(f"{address},{STUN_PORT}" for address in addresses)]
         process = self.popen(server, argv, stdout=subprocess.PIPE)
         assert process.stdout is not None

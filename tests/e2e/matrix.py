@@ -68,7 +68,8 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 def row(sharing: Site, outcomes: Sequence[Outcome | None]) -> str:
     """Write one line of a table."""
-    return f"| {sharing} | {' | '.join('' if outcome is None else str(outcome) for outcome in outcomes)} |\n"
+    cells = ["" if outcome is None else str(outcome) if outcome.is_right else "FAILED" for outcome in outcomes]
+    return f"| {sharing} | {' | '.join(cells)} |\n"
 
 
 def read(text: str) -> dict[Pair, Kind]:
@@ -83,7 +84,7 @@ def read(text: str) -> dict[Pair, Kind]:
             columns = [sites[name] for name in cells[1:]]
         elif cells[0] in sites:
             for site, cell in zip(columns, cells[1:], strict=True):
-                kind = next((kind for kind in Kind if cell.startswith(kind.value)), None)
+                kind = next((kind for kind in Kind if cell.rpartition(", then ")[2].startswith(kind.value)), None)
                 if kind is not None:
                     found[Pair(sites[cells[0]], site, has_relay)] = kind
     return found
@@ -98,16 +99,15 @@ def main() -> int:
     outcomes, began = [], time.monotonic()
     for number, outcome in enumerate(run(wanted, options.jobs), 1):
         outcomes.append(outcome)
-        mark = "FAILED " if outcome.problem else ""
-        print(f"[{number}/{len(wanted)}] {outcome.pair}: {mark}{outcome}", file=sys.stderr, flush=True)
+        print(f"[{number}/{len(wanted)}] {outcome.pair}: {outcome}", file=sys.stderr, flush=True)
     print(f"{len(outcomes)} pairs in {time.monotonic() - began:.0f} s", file=sys.stderr)
     made = table(outcomes)
-    is_wrong = any(outcome.problem for outcome in outcomes)
-    if options.write is None or is_wrong:
+    is_right = all(outcome.is_right for outcome in outcomes)
+    if options.write is None or not is_right:
         print(made, end="")
     else:
         options.write.write_text(with_block(options.write.read_text("utf-8"), made, BEGIN, END), "utf-8")
-    return int(is_wrong)
+    return int(not is_right)
 
 
 def parsed() -> argparse.Namespace:
