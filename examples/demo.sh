@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Two machines behind two NATs, one command each, and packets between them. Needs root; touches nothing outside the
-# network namespaces that it makes, and removes those at the end.
+# Two machines behind two NATs, one command each, and packets between them: directly, and, where a network lets no UDP
+# out, over a relay of one's own. Needs root; touches nothing outside the network namespaces that it makes, and removes
+# those at the end.
 #
 #   sudo examples/demo.sh
 #
@@ -8,7 +9,7 @@
 #  192.168.1.10  198.51.100.2                 198.51.100.18  192.168.2.10
 #                        +------ internet ---------+
 #                                    |
-#                          STUN server 203.0.113.2
+#                    server 203.0.113.2: p2ptun serve
 set -u
 # shellcheck source=tests/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/setup.sh"
@@ -74,16 +75,25 @@ table ip home {
 NFT
 }
 
+# A firewall that lets no UDP through, as there are in hotels and companies.
+block_udp() {
+    on "$1" nft -f - <<'NFT'
+table ip hotel {
+  chain passing { type filter hook forward priority filter - 1; meta l4proto udp drop; }
+}
+NFT
+}
+
 build_network() {
     local name
-    for name in internet stun alice-nat alice bob-nat bob; do machine "$name"; done
+    for name in internet server alice-nat alice bob-nat bob; do machine "$name"; done
     on internet sysctl -qw net.ipv4.ip_forward=1
-    cable internet to-stun 203.0.113.1/24 stun eth0 203.0.113.2/24
+    cable internet to-server 203.0.113.1/24 server eth0 203.0.113.2/24
     cable internet to-alice 198.51.100.1/28 alice-nat wan 198.51.100.2/28
     cable internet to-bob 198.51.100.17/28 bob-nat wan 198.51.100.18/28
     cable alice-nat lan 192.168.1.1/24 alice eth0 192.168.1.10/24
     cable bob-nat lan 192.168.2.1/24 bob eth0 192.168.2.10/24
-    gateway stun 203.0.113.1
+    gateway server 203.0.113.1
     gateway alice-nat 198.51.100.1
     gateway bob-nat 198.51.100.17
     gateway alice 192.168.1.1
@@ -102,12 +112,51 @@ p2ptun() { on "$1" env "$(machine_environment "$1")" "$venv/bin/p2ptun" "${@:2}"
 start() {
     local name=$1 stdin=$2
     shift 2
+    rm -f "$scratch/$name-says"
     mkfifo "$scratch/$name-says"
-    sed -u "s/^/  $bold$(printf %-5s "$name")$plain | /" <"$scratch/$name-says" &
+    sed -u "s/^/  $bold$(printf %-6s "$name")$plain | /" <"$scratch/$name-says" &
     voices+=($!)
     ip netns exec "$lab-$name" env "$(machine_environment "$name")" "$venv/bin/p2ptun" "$@" \
         <"$stdin" >"$scratch/$name-prints" 2>"$scratch/$name-says" &
     pids+=($!)
+}
+
+# meet: alice shares, bob joins, and the two lines are carried; sets alice_pid and bob_pid.
+meet() {
+    local name
+    for name in alice bob; do : >"$scratch/$name-prints"; done
+    rm -f "$scratch/alice-pastes"
+    mkfifo "$scratch/alice-pastes"
+    exec 3<>"$scratch/alice-pastes"
+    say "${bold}alice\$ p2ptun share $shown --turn-credentials alice.toml$plain"
+    start alice "$scratch/alice-pastes" share "${relay[@]}" --turn-credentials "$scratch/alice.toml"
+    alice_pid=$!
+    wait_for 20 "an offer from alice" grep -q . "$scratch/alice-prints"
+    say "the offer goes to bob:   $(shorten "$scratch/alice-prints")"
+    say "${bold}bob\$   p2ptun join $shown --turn-credentials bob.toml$plain"
+    start bob "$scratch/alice-prints" join "${relay[@]}" --turn-credentials "$scratch/bob.toml"
+    bob_pid=$!
+    wait_for 20 "an answer from bob" grep -q . "$scratch/bob-prints"
+    say "the answer goes to alice: $(shorten "$scratch/bob-prints")"
+    cat "$scratch/bob-prints" >&3
+    wait_for 30 "a tunnel on alice's side" is_connected alice
+    wait_for 30 "a tunnel on bob's side" is_connected bob
+    bob_v4=$(address bob False) && bob_v6=$(address bob True) || give_up "bob's status can't be read."
+}
+
+# part: Ctrl-C on alice's side; both end, and nothing is left of them.
+part() {
+    local pid name
+    kill -INT "$alice_pid"
+    for pid in "$alice_pid" "$bob_pid"; do wait "$pid" || give_up "p2ptun ended with exit code $?."; done
+    pids=("$server_pid")
+    wait "${voices[@]:1}"  # all but the server's
+    voices=("${voices[0]}")
+    for name in alice bob; do
+        ! on "$name" ip -brief link | grep -q p2ptun || give_up "An interface was left behind on $name."
+        ! ls "$scratch/run-$name"/* >/dev/null 2>&1 || give_up "A control socket was left behind on $name."
+    done
+    say "exit code 0 twice; interfaces, routes and control sockets are gone"
 }
 
 # shorten FILE: the first line of a file, without its middle.
@@ -135,6 +184,10 @@ wait_for() {
 
 # field NAME EXPRESSION: a part of the tunnel's status, as a Python expression of the document `it`.
 field() { p2ptun "$1" status --json | "$venv/bin/python" -c "import json, sys; it = json.load(sys.stdin); print($2)" 2>/dev/null; }
+# kind NAME: direct or relay.
+kind() { field "$1" 'it["peers"][0]["path"]["kind"]'; }
+is_relayed() { [ "$(kind "$1")" = relay ]; }
+is_direct() { [ "$(kind "$1")" = direct ]; }
 is_connected() { [ "$(field "$1" 'it["peers"][0]["state"]')" = connected ]; }
 address() { field "$1" "[a.split('/')[0] for a in it['interface']['addresses'] if (':' in a) == $2][0]"; }
 
@@ -144,8 +197,9 @@ ping_bob() {
     say "ping $1: $(sed -n 's/^rtt .* = [^/]*\/\([^/]*\)\/.*/answered, \1 ms on average/p' <<<"$said")"
 }
 
+# carry_a_file MEGABYTES: bob serves it, alice fetches it through the tunnel.
 carry_a_file() {
-    local sent got
+    local sent got megabytes=$1
     head -c "$((megabytes * 1024 * 1024))" /dev/urandom >"$scratch/file"
     sent=$(sha256sum <"$scratch/file")
     # a plain TCPServer: http.server itself first asks DNS for its own name, which may take a while in a lab without one
@@ -185,38 +239,40 @@ make_venv ""
 [ -e /dev/net/tun ] || modprobe tun 2>/dev/null
 [ -e /dev/net/tun ] || give_up "There is no /dev/net/tun here." "In a container: start it with --device /dev/net/tun --cap-add NET_ADMIN."
 
-heading "Two homes, each behind its NAT, and a STUN server on the internet between them"
+heading "Two homes, each behind its NAT, and a server on the internet between them"
 build_network || give_up "The network could not be built." "The lines above say why."
-(cd "$root" && exec ip netns exec "$lab-stun" "$venv/bin/python" -m tests.e2e.stun_server 203.0.113.2,3478) >"$scratch/stun" &
-pids+=($!)
-wait_for 10 "the STUN server" grep -q ready "$scratch/stun"
 say "alice 192.168.1.10 behind 198.51.100.2, bob 192.168.2.10 behind 198.51.100.18"
 ! on alice ping -n -c 1 -W 1 198.51.100.18 >/dev/null 2>&1 || give_up "The NAT lets pings in: this is no demonstration."
 say "alice pings bob's NAT: no answer, as it should be"
 
+heading "The server tells people their public addresses, and relays for those who have its credentials"
+(umask 077 && "$venv/bin/python" -c 'import secrets; print(secrets.token_hex(32))' >"$scratch/secret")
+serve=(--stun-listen 203.0.113.2:3478 --relay --relay-address 203.0.113.2)
+say "${bold}server\$ p2ptun serve ${serve[*]} --secret-file secret$plain"
+start server /dev/null serve "${serve[@]}" --secret-file "$scratch/secret"
+server_pid=$!
+listens() { on server ss -Hlntu | grep tcp | grep -q ':3478 '; }
+wait_for 10 "the server" listens
+for name in alice bob; do
+    say "${bold}server\$ p2ptun genturn --label $name <secret >$name.toml$plain"
+    (umask 077 && p2ptun server genturn --label "$name" <"$scratch/secret" >"$scratch/$name.toml") ||
+        give_up "There are no credentials for $name."
+done
+say "each file goes to whom it names, and is good for a day"
+
+relay=(--turn "turn:203.0.113.2" --turn "turn:203.0.113.2?transport=tcp")
+shown="--turn turn:203.0.113.2 --turn 'turn:203.0.113.2?transport=tcp'"  # as one types it
 heading "One command each, and two lines to paste"
-stun=(--stun stun:203.0.113.2)
-mkfifo "$scratch/alice-pastes"
-exec 3<>"$scratch/alice-pastes"
-say "${bold}alice\$ p2ptun share ${stun[*]}$plain"
-start alice "$scratch/alice-pastes" share "${stun[@]}"
-alice_pid=$!
-wait_for 20 "an offer from alice" grep -q . "$scratch/alice-prints"
-say "the offer goes to bob:   $(shorten "$scratch/alice-prints")"
-say "${bold}bob\$   p2ptun join ${stun[*]}$plain"
-start bob "$scratch/alice-prints" join "${stun[@]}"
-bob_pid=$!
-wait_for 20 "an answer from bob" grep -q . "$scratch/bob-prints"
-say "the answer goes to alice: $(shorten "$scratch/bob-prints")"
-cat "$scratch/bob-prints" >&3
-wait_for 30 "a tunnel on alice's side" is_connected alice
-wait_for 30 "a tunnel on bob's side" is_connected bob
+meet
+wait_for 30 "a direct path on alice's side" is_direct alice
+wait_for 30 "a direct path on bob's side" is_direct bob
+say "the path is direct, from NAT to NAT; the server has no part in it"
+say "what it refused: to relay to addresses inside a home, which it does for nobody"
 
 heading "Packets through it"
-bob_v4=$(address bob False) && bob_v6=$(address bob True) || give_up "bob's status can't be read."
 ping_bob "$bob_v4"
 ping_bob "$bob_v6"
-carry_a_file
+carry_a_file "$megabytes"
 
 heading "p2ptun status"
 say "${bold}alice\$ p2ptun status$plain"
@@ -225,13 +281,25 @@ say "${bold}bob\$   p2ptun status$plain"
 p2ptun bob status
 
 heading "Ctrl-C on alice's side ends it on both"
-kill -INT "$alice_pid"
-for pid in "$alice_pid" "$bob_pid"; do wait "$pid" || give_up "p2ptun ended with exit code $?."; done
+part
+
+heading "Now alice is in a hotel whose firewall lets no UDP out: the same commands"
+block_udp alice-nat || give_up "The firewall could not be set up."
+meet
+wait_for 30 "a relayed path on alice's side" is_relayed alice
+wait_for 30 "a relayed path on bob's side" is_relayed bob
+say "the path leads over the server, to which alice speaks TCP; it can read nothing of what it relays"
+ping_bob "$bob_v4"
+carry_a_file "$((megabytes < 20 ? megabytes : 20))"
+say "${bold}alice\$ p2ptun status$plain"
+p2ptun alice status
+
+heading "Ctrl-C on alice's side ends it on both"
+part
+
+kill -INT "$server_pid"
+wait "$server_pid" || give_up "The server ended with exit code $?."
+pids=()
 wait "${voices[@]}"
 voices=()
-for name in alice bob; do
-    ! on "$name" ip -brief link | grep -q p2ptun || give_up "An interface was left behind on $name."
-    ! ls "$scratch/run-$name"/* >/dev/null 2>&1 || give_up "A control socket was left behind on $name."
-done
-say "exit code 0 twice; interfaces, routes and control sockets are gone"
 printf '\n%sDone.%s\n' "$green" "$plain"
