@@ -55,6 +55,7 @@ class ServerStream:
         self._is_watched = True
         self._end: SendError | None = None
         self._is_told = False
+        self._has_spoken = False
         self._deadline = trio.current_time() + SETUP_TIMEOUT
         self._waiting = trio.CancelScope()
 
@@ -186,12 +187,23 @@ class ServerStream:
             return end
         end += start
         try:
-            spans, rest = split_turn_frames(view, start, end)
+            spans, rest = self._split(view, start, end)
         except MalformedPacket as error:
             self.receive_errors["malformed"] += 1
             self._stream.problem = f"{printable(self.server.name)} is no TURN server: {error}."
             return SendError.REFUSED
+        self._has_spoken |= bool(spans)
         self._stream.rest = bytes(view[rest:end])
         batch.spans.extend(spans)
         sources.extend([self.server.endpoint] * len(spans))
         return None
+
+    def _split(self, view: memoryview, start: int, end: int) -> tuple[list[tuple[int, int]], int]:
+        """Find the frames. The first is STUN, for channels come later; "HTTP" would pass for the begin of ChannelData.
+
+        Raises:
+            MalformedPacket: If this is no stream of a TURN server.
+        """
+        if not self._has_spoken and start < end and classify(view[start]) is not DatagramKind.STUN:
+            raise MalformedPacket("what it says doesn't begin with STUN")
+        return split_turn_frames(view, start, end)

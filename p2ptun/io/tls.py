@@ -70,8 +70,9 @@ class TlsStream(Stream):
     @property
     def wants_room(self) -> bool:
         """Tell whether something waits for room in the stream, or for the end of the handshake of TCP."""
-        has_data = self._is_secure and bool(self.queue)
-        return not self.is_connected or bool(self._unsent) or self._outgoing.pending > 0 or has_data
+        if self._session is None or not self.is_connected:
+            return True
+        return bool(self._unsent) or self._outgoing.pending > 0 or (self._is_secure and bool(self.queue))
 
     async def prepare(self) -> SendError | None:
         """Make the session, which `flush` begins; say why there can't be one."""

@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ import trio.testing
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError
 from p2ptun.ice.candidate_type import TcpType
+from p2ptun.io.base import Socket
 from p2ptun.io.connection import IDLE_TIMEOUT, UNPROVEN_TIMEOUT
 from p2ptun.io.send_queue import MAX_WAITING
 from p2ptun.io.tcp import DEAF_TIME, LARGEST_INTRUSION, MAX_INTRUDERS, MAX_INTRUDERS_PER_ADDRESS, TcpBase
@@ -44,10 +46,13 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(2, "big") + payload
 
 
-class Reader:
+SocketT = TypeVar("SocketT", bound=Socket)
+
+
+class Reader(Generic[SocketT]):
     """Reads one base, as the driver does, and keeps what came."""
 
-    def __init__(self, base: TcpBase) -> None:
+    def __init__(self, base: SocketT) -> None:
         self.base = base
         self.datagrams: list[bytes] = []
         self.sources: list[Endpoint] = []
@@ -70,7 +75,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(*bases: TcpBase) -> AsyncIterator[list[Reader]]:
+async def reading(*bases: SocketT) -> AsyncIterator[list[Reader[SocketT]]]:
     """Read bases until the block ends, and close them."""
     readers = [Reader(base) for base in bases]
     try:
@@ -84,11 +89,11 @@ async def reading(*bases: TcpBase) -> AsyncIterator[list[Reader]]:
             base.close()
 
 
-async def until_read(reader: Reader, count: int) -> None:
+async def until_read(reader: Reader[TcpBase], count: int) -> None:
     await until(lambda: len(reader.datagrams) == count)
 
 
-async def until_failed(count: int, *readers: Reader) -> None:
+async def until_failed(count: int, *readers: Reader[TcpBase]) -> None:
     await until(lambda: all(len(reader.failures) == count for reader in readers))
 
 
