@@ -26,6 +26,8 @@ from tests.e2e.command import LabError, wait_until
 from tests.e2e.lab import Lab, Router
 
 PROGRAM = "miniupnpd"
+FIREWALL = "firewall"  # the table of `tests.e2e.nat`
+TABLE = "mapped"
 _NUMBERS = itertools.count(1)
 
 
@@ -68,7 +70,7 @@ class MiniUpnpd:
             raise LabError("miniupnpd doesn't run")
         self._process.kill()
         self._process.wait()
-        self._nft("".join(f"flush chain inet {TABLE} {chain}\n" for chain in ("forward_mapped", "prerouting_mapped")))
+        self._nft(f"flush chain inet {FIREWALL} forward_mapped\nflush chain inet {TABLE} prerouting_mapped\n")
         self.start()
 
     def forwards(self) -> dict[tuple[str, int], int]:
@@ -76,6 +78,11 @@ class MiniUpnpd:
         rules = self._lab.shell(self._router.node.namespace, f"nft -n list chain inet {TABLE} prerouting_mapped")
         found = re.findall(r"th dport (\d+) dnat ip to ([\d.]+):(\d+)", rules)
         return {(address, int(internal)): int(external) for external, address, internal in found}
+
+    def holes(self) -> int:
+        """Count the flows of IPv6 that it lets in."""
+        rules = self._lab.shell(self._router.node.namespace, f"nft -n list chain inet {FIREWALL} forward_mapped")
+        return len(re.findall(r"@nh,192,128 \S+ .*accept", rules))
 
     def _nft(self, rules: str) -> None:
         done = self._lab.run(self._router.node, ["nft", "-f", "-"], stdin=rules)
@@ -86,23 +93,17 @@ class MiniUpnpd:
         return bool(self._lab.run(self._router.node, ["ss", "-Hlnu", "sport", "=", ":5351"]).stdout)
 
 
-TABLE = "mapped"
-
 _CHAINS = f"""
 table inet {TABLE} {{
-  chain forward_mapped {{ }}
   chain prerouting_mapped {{ }}
   chain postrouting_mapped {{ }}
-  chain forward {{
-    type filter hook forward priority filter - 10; policy accept;
-    jump forward_mapped
-  }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
     jump prerouting_mapped
   }}
 }}
-insert rule inet firewall forward ct status dnat accept
+add chain inet {FIREWALL} forward_mapped
+insert rule inet {FIREWALL} forward jump forward_mapped
 """
 
 _CONFIGURATION = f"""
@@ -113,7 +114,7 @@ enable_natpmp=yes
 enable_upnp=no
 secure_mode=yes
 uuid=00000000-0000-4000-8000-000000000000
-upnp_table_name={TABLE}
+upnp_table_name={FIREWALL}
 upnp_nat_table_name={TABLE}
 upnp_forward_chain=forward_mapped
 upnp_nat_chain=prerouting_mapped

@@ -6,6 +6,7 @@ then, and what a router maps is all that the other side can send to.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,15 +25,22 @@ pytestmark = [
 
 PATIENCE = "4"  # seconds for what is not to work
 
+KNOCK = """
+import socket, sys
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+    sock.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
+"""
+COUNT = "table inet seen {{ chain input {{ type filter hook input priority 0; udp dport {port} counter; }}; }}"
+
 
 class Scene:
     """Alice at home, Bob in an office, each behind a NAT, and nothing between them but the net."""
 
-    def __init__(self, lab: TunnelLab, scratch: Path, homes: Nat, offices: Nat) -> None:
+    def __init__(self, lab: TunnelLab, scratch: Path, homes: Nat, offices: Nat, ipv6: bool = False) -> None:
         self.lab = lab
         self.scratch = scratch
-        self.home = lab.add_router("home", homes, ipv6=False)
-        self.office = lab.add_router("office", offices, ipv6=False)
+        self.home = lab.add_router("home", homes, ipv6)
+        self.office = lab.add_router("office", offices, ipv6)
         self.alice = lab.add_host("alice", self.home)
         self.bob = lab.add_host("bob", self.office)
 
@@ -160,3 +168,23 @@ def test_a_router_that_was_switched_off_and_on_maps_again(lab: TunnelLab, tmp_pa
     wait_until(lambda: gateway.forwards() == before, 15, "the router maps the same again")
     wait_until(lambda: lab.can_ping(scene.alice, tunnel.join.ipv4), 30, "the tunnel carries again")
     scene.stop(tunnel)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_in_ipv6_it_opens_the_firewall(lab: TunnelLab, tmp_path: Path, is_wanted: bool) -> None:
+    scene = Scene(lab, tmp_path, LINUX, LINUX, ipv6=True)
+    stranger = lab.add_server("stranger")
+    gateway = scene.serve(scene.home)
+    share = lab.start(scene.alice, "share", *([] if is_wanted else ["--no-port-mapping"]))
+    share.expect("offer")
+    hosts = share.find("candidate", side="local", type="host", transport="udp", address=str(scene.alice.ipv6))
+    port = hosts[0]["port"]
+    lab.shell(scene.alice.namespace, f"nft '{COUNT.format(port=port)}'")
+    assert lab.run(stranger, [sys.executable, "-c", KNOCK, str(scene.alice.ipv6), str(port)]).returncode == 0
+    assert lab.can_ping(stranger, scene.home.node.ipv6)  # what was sent before has arrived, or won't
+    seen = lab.shell(scene.alice.namespace, "nft list table inet seen")
+    assert ("counter packets 1 " in seen, "counter packets 0 " in seen) == (is_wanted, not is_wanted)
+    assert gateway.holes() == is_wanted
+    share.stop()
+    assert share.exit_code() == 0
+    assert gateway.holes() == 0
