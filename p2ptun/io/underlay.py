@@ -216,7 +216,10 @@ class Underlay:
         if index is None:
             return SendError.UNREACHABLE
         if not self._network.links.get(index, True):
-            return SocketOptions(if_indextoname(index), guard=self._guard)
+            try:
+                return SocketOptions(if_indextoname(index), guard=self._guard)
+            except OSError:  # it went in this moment
+                return SendError.UNREACHABLE
         for route in self._network.default_routes:
             if route.version == destination.address.version:
                 return SocketOptions(route.interface, guard=self._guard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,10 +13,13 @@ from p2ptun.errors import DeviceError
 from p2ptun.ice.candidate_type import TcpType
 from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
 from p2ptun.io.base import Socket
-from p2ptun.io.network import Network
+from p2ptun.io.network import DefaultRoute, Network
+from p2ptun.io.server_socket import ServerSocket
 from p2ptun.io.tcp import TcpBase
+from p2ptun.io.tls import Trust
 from p2ptun.io.udp import UdpSocket
 from p2ptun.io.underlay import Underlay
+from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, SendError, Transport
 
 pytestmark = pytest.mark.trio
@@ -251,3 +255,97 @@ async def test_of_an_address_that_goes_the_best_socket_is_told_last() -> None:
         await underlay.follow(network(local("127.0.0.2")), user)
         assert user.removed == gone[::-1]
         assert gone[0].transport is Transport.UDP
+
+
+# Sockets to servers
+
+
+def token(number: int, transport: Transport) -> Endpoint:
+    return Endpoint.of("0.0.0.0", number, transport)  # noqa: S104 (a token)
+
+
+def server_at(endpoint: Endpoint, transport: Transport) -> Server:
+    return Server(replace(endpoint, transport=transport), "turn.example")
+
+
+def connect(underlay: Underlay, endpoint: Endpoint, transport: Transport) -> ServerSocket:
+    opened = underlay.connect_server(token(1, transport), server_at(endpoint, transport))
+    assert not isinstance(opened, SendError)
+    return opened
+
+
+TRANSPORTS = pytest.mark.parametrize("transport", list(Transport))
+SOMEWHERE = Endpoint.of("127.0.0.1", 9)
+
+
+@TRANSPORTS
+async def test_a_server_is_reached_by_the_interface_of_the_route(transport: Transport) -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        opened = connect(underlay, SOMEWHERE, transport)
+        assert opened.local == token(1, transport)
+        assert opened.bound.address == SOMEWHERE.address
+        assert opened.local not in {socket.local for socket in underlay.sockets}
+        assert not opened.is_closed
+    assert opened.is_closed
+
+
+@TRANSPORTS
+async def test_where_every_way_leads_through_a_tunnel_there_is_none(transport: Transport) -> None:
+    with Underlay() as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        underlay.learn(network(local("127.0.0.1"), links={1: True}))
+        refused = underlay.connect_server(token(1, transport), server_at(SOMEWHERE, transport))
+        assert refused is SendError.THROUGH_TUNNEL
+
+
+@TRANSPORTS
+async def test_a_server_whose_route_is_through_a_tunnel_is_reached_by_the_uplink(transport: Transport) -> None:
+    """The uplink is lo here, as is the tunnel; what counts is that the socket is bound to it by name."""
+    uplink = DefaultRoute(4, "lo", 1, None)
+    with Underlay() as underlay:
+        underlay.learn(network(links={1: True}, default_routes=(DefaultRoute(6, "other0", 7, None), uplink)))
+        opened = connect(underlay, SOMEWHERE, transport)
+        assert opened.send(bytes(20), SOMEWHERE) is None
+
+
+@TRANSPORTS
+async def test_an_interface_that_has_just_gone_is_no_way(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Underlay() as underlay:
+        underlay.learn(network(links={1: False, 999999: False}))
+        monkeypatch.setattr(underlay._guard, "way_out", lambda *_: 999999)
+        refused = underlay.connect_server(token(1, transport), server_at(SOMEWHERE, transport))
+        assert refused is SendError.UNREACHABLE
+        monkeypatch.setattr(underlay._guard, "way_out", lambda *_: None)
+        refused = underlay.connect_server(token(1, transport), server_at(SOMEWHERE, transport))
+        assert refused is SendError.UNREACHABLE
+
+
+@TRANSPORTS
+async def test_a_socket_to_a_server_fails_when_its_address_goes(transport: Transport) -> None:
+    stays, goes = local("127.0.0.2"), local("127.0.0.1")
+    with Underlay() as underlay:
+        await underlay.open(network(stays, goes))
+        opened = connect(underlay, SOMEWHERE, transport)
+        user = User(underlay)
+        await underlay.follow(network(goes, leaving=(stays,)), user)
+        assert opened.next_failure() is None
+        await underlay.follow(network(stays), user)
+        assert opened.next_failure() == (server_at(SOMEWHERE, transport).endpoint, SendError.SOURCE_GONE)
+        assert opened.next_failure() is None
+        opened.close()
+        await underlay.follow(network(stays), user)
+        assert underlay._servers == []
+
+
+async def test_people_can_be_told_why_a_server_failed(tmp_path: Path) -> None:
+    server = server_at(SOMEWHERE, Transport.TLS)
+    with Underlay(trust=Trust(tmp_path / "nothing.pem")) as underlay:
+        await underlay.open(network(local("127.0.0.1")))
+        assert underlay.problem_of(server) == ""
+        opened = connect(underlay, SOMEWHERE, Transport.TLS)
+        with trio.fail_after(5):
+            while opened.next_failure() is None:
+                await opened.wait_readable()
+        assert "nothing.pem" in underlay.problem_of(server)
+        assert underlay.problem_of(server_at(SOMEWHERE, Transport.TCP)) == ""
