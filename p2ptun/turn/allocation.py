@@ -121,15 +121,14 @@ def read_grant(success: Message, wish: Wish) -> Grant | None:
     """Read an Allocate success; None when it doesn't give what it has to.
 
     One family of two may be missing (RFC 8656 7.3 puts an ADDRESS-ERROR-CODE in its place): half is better than none.
+    coturn 4.6 without IPv4 says 0.0.0.0:0 besides its IPv6 address.
     """
-    relayed = success.get_all(XOR_RELAYED_ADDRESS)
+    relayed = tuple(endpoint for endpoint in success.get_all(XOR_RELAYED_ADDRESS) if is_sane(endpoint))
     families = [endpoint.address.version for endpoint in relayed]
     if not relayed or len(families) != len(set(families)) or not wish.families.issuperset(families):
         return None
     lifetime = read_lifetime(success)
-    if lifetime <= 0 or not all(is_sane(endpoint) for endpoint in relayed):
-        return None
-    return Grant(relayed, success.get(XOR_MAPPED_ADDRESS), lifetime)
+    return Grant(relayed, success.get(XOR_MAPPED_ADDRESS), lifetime) if lifetime > 0 else None
 
 
 def read_lifetime(success: Message) -> float:

@@ -131,6 +131,16 @@ class Broker:
 
     # Outputs
 
+    def next_transmit(self) -> Transmit | None:
+        """Give a message to send. What is for a socket that isn't open yet waits."""
+        if self.farewells:
+            return self.farewells.popleft()
+        for token, lease in self.leases.items():
+            transmit = lease.client.next_transmit() if self.sockets.is_open(token) else None
+            if transmit is not None:
+                return transmit
+        return None
+
     def timers(self) -> Iterator[tuple[float | None, str]]:
         """Give all that is waited for, with a name."""
         for lease in self.leases.values():

@@ -192,13 +192,7 @@ class Pool:
 
     def next_transmit(self) -> Transmit | None:
         """Give a message to send: its source is a token. Frames for streams are padded already."""
-        if self._broker.farewells:
-            return self._broker.farewells.popleft()
-        for lease in self._broker.leases.values():
-            transmit = lease.client.next_transmit()
-            if transmit is not None:
-                return transmit
-        return None
+        return self._broker.next_transmit()
 
     def next_event(self) -> Event | None:
         """Give what has happened."""

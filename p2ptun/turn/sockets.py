@@ -17,11 +17,12 @@ LAST_TOKEN: Final = 0xFFFF
 class Sockets:
     """Hands out tokens and keeps the orders. A token is free again when the order to close it was taken."""
 
-    __slots__ = ("_last", "_orders", "_tokens")
+    __slots__ = ("_last", "_orders", "_tokens", "_unopened")
 
     def __init__(self) -> None:
         self._last = 0
         self._tokens: set[int] = set()
+        self._unopened: set[Endpoint] = set()
         self._orders: deque[Order] = deque()
 
     def open(self, server: Server) -> Endpoint:
@@ -31,6 +32,7 @@ class Sockets:
             self._last = self._last % LAST_TOKEN + 1
         self._tokens.add(self._last)
         token = Endpoint(_NOWHERE, self._last, server.endpoint.transport)
+        self._unopened.add(token)
         self._orders.append(OpenSocket(token, server))
         return token
 
@@ -38,13 +40,20 @@ class Sockets:
         """Order a socket's end."""
         self._orders.append(CloseSocket(token))
 
+    def is_open(self, token: Endpoint) -> bool:
+        """Tell whether the order to open the socket was taken: before, it can send nothing."""
+        return token not in self._unopened
+
     def next_order(self, has_farewells: bool) -> Order | None:
         """Give the next order; with `has_farewells`, while closed sockets have something to send, none that closes."""
         order = next((one for one in self._orders if isinstance(one, OpenSocket) or not has_farewells), None)
-        if order is not None:
-            self._orders.remove(order)
-            if isinstance(order, CloseSocket):
-                self._tokens.discard(order.token.port)
+        if order is None:
+            return None
+        self._orders.remove(order)
+        if isinstance(order, CloseSocket):
+            self._tokens.discard(order.token.port)
+        else:
+            self._unopened.discard(order.token)
         return order
 
 

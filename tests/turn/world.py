@@ -149,7 +149,7 @@ class Relay:
 
 def indication(peer: Endpoint, payload: bytes, *more: AttributeValue) -> bytes:
     """Make a Data indication."""
-    attributes = ((XOR_PEER_ADDRESS, peer), (DATA, payload), *more)
+    attributes: tuple[AttributeValue, ...] = ((XOR_PEER_ADDRESS, peer), (DATA, payload), *more)
     return encode_message(Message(Method.DATA, MessageClass.INDICATION, TransactionId(bytes(12)), attributes))
 
 
@@ -236,7 +236,7 @@ class World:
 
     def take(self, kind: type[EventT]) -> list[EventT]:
         """Take the events of one kind."""
-        taken = [event for event in self.events if isinstance(event, kind)]
+        taken: list[EventT] = [event for event in self.events if isinstance(event, kind)]
         self.events = [event for event in self.events if not isinstance(event, kind)]
         return taken
 
