@@ -13,7 +13,7 @@ import errno
 import os
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from cffi import FFI
@@ -56,6 +56,14 @@ _TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR})
 
 LARGEST_MESSAGE: Final = 1 << 16
 NO_ERROR: Final = 0
+
+Words: TypeAlias = "array[int]"
+"""Addresses or sizes as C has them (`size_t`, on Linux the same as `unsigned long`)."""
+
+
+def words(values: Iterable[int]) -> Words:
+    """Write numbers as C has them."""
+    return array("L", values)
 
 
 class Name:
@@ -107,15 +115,15 @@ class Inbox:
         address: Where `raw` lies, for an `Outbox` to send parts of it.
         lengths: Bytes in each slot.
         segments: The size of the datagrams in each slot that the kernel joined; 0 where there is one.
-        heads: The first four bytes of each slot as one number, to be compared; older bytes where there are fewer.
+        heads: The first four bytes of each slot, one after the other; older bytes where there are fewer.
     """
 
     def __init__(self) -> None:
         self.raw = bytearray(SLOTS * SLOT_SIZE)
         self.address = address_of(self.raw)
-        self.lengths: list[int] = []
-        self.segments: list[int] = []
-        self.heads: list[int] = []
+        self.lengths = array("I")
+        self.segments = array("i")
+        self.heads = b""
         self._headers, self._vectors = _Memory("struct mmsghdr[]", SLOTS), _Memory("struct iovec[]", SLOTS)
         self._names = _Memory("unsigned char[]", SLOTS * LONGEST_NAME)
         self._control = _Memory("unsigned char[]", SLOTS * _CONTROL_SPACE)
@@ -137,13 +145,12 @@ class Inbox:
             memory.restore()  # the kernel writes lengths where it has read how much room there is
         count: int = _libc.recvmmsg(descriptor, self._headers.pointer, limit, _MSG_DONTWAIT, _ffi.NULL)
         if count <= 0:
-            self.lengths = self.segments = self.heads = []
             if count == 0 or _ffi.errno in _TRANSIENT:
                 return 0
             raise OSError(_ffi.errno, os.strerror(_ffi.errno))
-        self.lengths = self._length_words[:count].tolist()
-        self.segments = self._segment_words[:count].tolist()
-        self.heads = self._head_words[:count].tolist()
+        self.lengths = array("I", self._length_words[:count].tobytes())
+        self.segments = array("i", self._segment_words[:count].tobytes())
+        self.heads = self._head_words[:count].tobytes()
         return count
 
     def name(self, slot: int, size: int) -> bytes:
@@ -156,11 +163,11 @@ class Inbox:
         return any(self.segments)
 
     def are_alike(self, count: int) -> bool:
-        """Tell whether `count` slots hold one datagram each, of one source and one size."""
+        """Tell whether `count` slots, none of them joined, are of one source and one size."""
+        names = self._names.view
         return (
-            self.lengths.count(self.lengths[0]) == count
-            and not self.has_joined
-            and self._names.view[: LONGEST_NAME * (count - 1)] == self._names.view[LONGEST_NAME : LONGEST_NAME * count]
+            self.lengths == self.lengths[:1] * count
+            and bytes(names[: LONGEST_NAME * count]) == bytes(names[:LONGEST_NAME]) * count
         )
 
     def _describe(self, slot: int) -> None:
@@ -192,21 +199,19 @@ class Outbox:
         header.cmsg_len, header.cmsg_level, header.cmsg_type = _CONTROL_HEADER + 2, _SOL_UDP, UDP_SEGMENT
         self._segment = self._control.words("H", _CONTROL_HEADER, _CONTROL_SPACE)
 
-    def fill(self, bases: Sequence[int], lengths: Sequence[int]) -> None:
+    def fill(self, bases: Words, lengths: Words) -> None:
         """Set the datagrams: addresses of memory, and how many bytes there. One entry for each."""
         count = len(bases)
-        self._bases[:count] = array("L", bases)
-        self._lengths[:count] = array("L", lengths)
+        self._bases[:count] = bases
+        self._lengths[:count] = lengths
 
-    def fill_prefixed(
-        self, prefixes: Sequence[int], prefix_length: int, bases: Sequence[int], lengths: Sequence[int]
-    ) -> None:
+    def fill_prefixed(self, prefixes: Words, prefix_length: int, bases: Words, lengths: Words) -> None:
         """Set datagrams of two pieces: each begins with `prefix_length` bytes from its own of `prefixes`."""
         end = 2 * len(bases)
-        self._bases[:end:2] = array("L", prefixes)
-        self._bases[1:end:2] = array("L", bases)
-        self._lengths[:end:2] = array("L", [prefix_length]) * len(bases)
-        self._lengths[1:end:2] = array("L", lengths)
+        self._bases[:end:2] = prefixes
+        self._bases[1:end:2] = bases
+        self._lengths[:end:2] = words([prefix_length]) * len(bases)
+        self._lengths[1:end:2] = lengths
 
     def send_segmented(self, descriptor: int, name: Name, count: int, pieces: int, size: int) -> int:
         """Send `count` datagrams of `size` bytes, the last may be shorter, by one message; return an errno or 0."""
@@ -221,7 +226,7 @@ class Outbox:
     def send_each(self, descriptor: int, name: Name, count: int, pieces: int) -> Counter[int]:
         """Send `count` datagrams as messages of their own; return how many were lost, by errno."""
         headers = self._headers[pieces]
-        headers.words("L", _NAME_AT, _HEADER_SIZE)[:count] = array("L", [name.address]) * count
+        headers.words("L", _NAME_AT, _HEADER_SIZE)[:count] = words([name.address]) * count
         headers.words("I", _NAME_SIZE_AT, _HEADER_SIZE)[:count] = array("I", [name.size]) * count
         lost: Counter[int] = Counter()
         done = 0

@@ -12,11 +12,11 @@ datagram; what belongs to no bound channel goes through the slow doors of the co
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from p2ptun.io.mmsg import SLOT_SIZE, Inbox, Name, Outbox, address_of
+from p2ptun.io.mmsg import SLOT_SIZE, SLOTS, Inbox, Name, Outbox, Words, address_of, words
 from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS
 from p2ptun.relay.channel_data import FIRST_CHANNEL, HEADER, LAST_CHANNEL, encode_channel_data
 from p2ptun.relay.server import Server
@@ -26,6 +26,9 @@ from p2ptun.types import Endpoint
 
 MAX_ROUTES = 4096
 """Ways remembered. More are in use at once only where batches are small, and looking one up costs little then."""
+
+MAX_PLACES = 256
+"""Lists of addresses remembered, of half a kilobyte each."""
 
 _FIRST, _LAST = FIRST_CHANNEL >> 8, LAST_CHANNEL >> 8
 _HEADERS = struct.Struct(">HHHH")
@@ -74,8 +77,8 @@ class Sorted:
     """The datagrams of one way in a batch: addresses of their data, and how long it is."""
 
     route: Route
-    bases: list[int]
-    lengths: list[int]
+    bases: Words
+    lengths: Words
 
 
 class Forwarder:
@@ -95,6 +98,7 @@ class Forwarder:
         self._headers = bytearray(_HEADERS.size)  # of all datagrams but the last, and of the last
         self._first_header = address_of(self._headers)
         self._routes: dict[Key, Route] = {}
+        self._known_places: dict[tuple[int, int, int, int], Words] = {}
         self._version = -1
         self._slow = 0
 
@@ -110,8 +114,9 @@ class Forwarder:
         if count:
             if self._version != self._core.ways_version:
                 self.forget()
-            port.adapt(inbox.has_joined)
-            if count == 1 or not self._forward_alike(port, count, now):
+            has_joined = inbox.has_joined
+            port.adapt(has_joined)
+            if has_joined or not self._forward_alike(port, count, now):
                 self._forward_slots(port, count, now)
         return count, self._slow
 
@@ -124,7 +129,7 @@ class Forwarder:
             return False
         number, skip, size = 0, 0, inbox.lengths[0]
         if not port.is_relay:
-            if inbox.heads.count(inbox.heads[0]) != count:
+            if inbox.heads != inbox.heads[: HEADER.size] * count:
                 return False
             number, size = _channel(inbox.raw, 0, size)
             skip = HEADER.size
@@ -133,8 +138,7 @@ class Forwarder:
         route = self._route(port, inbox.name(0, port.name_size), number)
         if route is None:
             return False
-        first = inbox.address + skip
-        self._send(route, range(first, first + count * SLOT_SIZE, SLOT_SIZE), [size] * count, now)
+        self._send(route, self._places(0, skip, SLOT_SIZE, SLOTS)[:count], words([size]) * count, now)
         return True
 
     def _forward_joined(self, port: UdpPort, name: bytes, slot: int, now: float) -> bool:
@@ -155,9 +159,10 @@ class Forwarder:
         route = self._route(port, name, number)
         if route is None:
             return False
-        first = inbox.address + at + skip
-        lengths = [size] * count + [last] * bool(rest)
-        self._send(route, range(first, first + len(lengths) * step, step), lengths, now)
+        lengths = words([size]) * count
+        if rest:
+            lengths.append(last)
+        self._send(route, self._places(at, skip, step, len(lengths)), lengths, now)
         return True
 
     # -- batches that are sorted --------------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class Forwarder:
         if (port.is_relay or number) and (route := self._route(port, name, number)) is not None:
             found = waiting.get((port.descriptor, name, number))
             if found is None:
-                found = waiting[port.descriptor, name, number] = Sorted(route, [], [])
+                found = waiting[port.descriptor, name, number] = Sorted(route, words(()), words(()))
             found.bases.append(self._inbox.address + at + skip)
             found.lengths.append(size)
             return
@@ -242,7 +247,7 @@ class Forwarder:
         name = port.name(way.client) if port else None
         return ToClient(way, port, name) if port and name else None
 
-    def _send(self, route: Route, bases: Sequence[int], lengths: list[int], now: float) -> None:
+    def _send(self, route: Route, bases: Words, lengths: Words, now: float) -> None:
         """Send datagrams of one size, the last may be shorter, unless a cap is reached."""
         if not self._core.count_relayed(route.way, len(lengths), sum(lengths), now):
             return
@@ -250,10 +255,13 @@ class Forwarder:
             self._push(route, bases, lengths)
             return
         most = min(MAX_SEGMENTS, MAX_SEGMENTED_SIZE // (lengths[0] + HEADER.size) or 1)
+        if len(lengths) <= most:
+            self._send_run(route, bases, lengths)
+            return
         for start in range(0, len(lengths), most):
             self._send_run(route, bases[start : start + most], lengths[start : start + most])
 
-    def _send_run(self, route: ToPeer | ToClient, bases: Sequence[int], lengths: list[int]) -> None:
+    def _send_run(self, route: ToPeer | ToClient, bases: Words, lengths: Words) -> None:
         """Send what one message holds."""
         count, size = len(lengths), lengths[0]
         if isinstance(route, ToPeer):
@@ -262,16 +270,28 @@ class Forwarder:
             return
         number = route.way.number
         _HEADERS.pack_into(self._headers, 0, number, size, number, lengths[-1])
-        headers = [self._first_header] * (count - 1) + [self._first_header + HEADER.size]
+        headers = words([self._first_header]) * count
+        headers[-1] += HEADER.size
         self._outbox.fill_prefixed(headers, HEADER.size, bases, lengths)
         route.port.send_run(self._outbox, route.name, count, 2, size + HEADER.size)
 
-    def _push(self, route: ToStream, bases: Sequence[int], lengths: list[int]) -> None:
+    def _push(self, route: ToStream, bases: Words, lengths: Words) -> None:
         """Frame datagrams for a stream."""
         raw, way = self._inbox.raw, route.way
         for base, length in zip(bases, lengths, strict=True):
             at = base - self._inbox.address
             route.sink.push_data(encode_channel_data(way.number, bytes(raw[at : at + length]), way.is_padded))
+
+    def _places(self, at: int, skip: int, step: int, count: int) -> Words:
+        """Give the addresses of datagrams that lie `step` bytes apart. The same ones come again and again."""
+        key = at, skip, step, count
+        found = self._known_places.get(key)
+        if found is None:
+            if len(self._known_places) >= MAX_PLACES:
+                self._known_places.clear()
+            first = self._inbox.address + at + skip
+            found = self._known_places[key] = words(range(first, first + count * step, step))
+        return found
 
     def forget(self) -> None:
         """Forget the ways: the core has changed them."""
@@ -299,7 +319,7 @@ def _begin_alike(raw: bytearray, at: int, step: int, count: int) -> bool:
     return all(raw[start:end:step].count(raw[start]) == count for start in range(at, at + HEADER.size))
 
 
-def _end_of_run(lengths: list[int], start: int) -> int:
+def _end_of_run(lengths: Words, start: int) -> int:
     """Tell where a run ends that begins at `start`: datagrams of one size, and one shorter behind them."""
     size = lengths[start]
     end = start + 1
