@@ -231,17 +231,20 @@ class AdhocTunnel:
         """Tell how it ended, and the person why."""
         if is_out_of_patience:
             again = " again" if self._narrator.has_met else ""
-            self._notices.tell(
-                f"Not connected{again} after {self._options.timeout:g} s.", "Give it more with --timeout."
-            )
+            more = "Give it more with --timeout."
+            if self._narrator.began_at is not None and not self._narrator.has_met and self._peer.path is None:
+                more += f" {self._what_helps(FailureReason.NO_PATH)}"
+            self._notices.tell(f"Not connected{again} after {self._options.timeout:g} s.", more)
             return Outcome.TIMED_OUT
         if self._narrator.reason is FailureReason.PEER_CLOSED:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
             sentence = self._narrator.reason.value
-            what_helps = remedy(self._narrator.reason, self._options, has_relay=bool(self._narrator.relays))
-            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", what_helps)
+            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", self._what_helps(self._narrator.reason))
         return Outcome.FAILED
+
+    def _what_helps(self, reason: FailureReason) -> str:
+        return remedy(reason, self._options, has_relay=bool(self._narrator.relays))
 
     # The tunnel
 

@@ -39,7 +39,7 @@ def remedy(reason: FailureReason, options: AdhocOptions, *, has_relay: bool) -> 
         case PathPolicy.RELAY:
             return "Check that the other side runs, and that both sides' networks let it and the relay be reached."
     if has_relay:
-        return "The relay may refuse to send to the other side's addresses: give the other side a --turn server too."
+        return "Give the other side a STUN server with --stun, so that the relay can let it in, or a --turn server too."
     if options.turn:
         return "Mend what keeps this side from its relay, or give the other side a --turn server."
     return (

@@ -18,7 +18,7 @@ TURN = (parse_uri("turn:192.0.2.1"),)
     [
         (AdhocOptions(), False, "give one of them a relay with --turn"),
         (AdhocOptions(turn=TURN), False, "what keeps this side from its relay"),
-        (AdhocOptions(turn=TURN), True, "give the other side a --turn server too"),
+        (AdhocOptions(turn=TURN), True, "or a --turn server too"),
         (AdhocOptions(turn=TURN, path_policy=PathPolicy.RELAY), True, "both sides' networks"),
         (AdhocOptions(turn=TURN, path_policy=PathPolicy.DIRECT), False, "--path any"),
     ],
