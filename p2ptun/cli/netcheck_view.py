@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import click
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from p2ptun.cli.text import duration, milliseconds
@@ -23,12 +25,16 @@ def render(document: NetcheckDocument) -> None:
     """Print all of it."""
     console = Console(highlight=False)
     console.width = min(console.width, NARROW)
-    _print_addresses(console, document)
-    for nat in document.nat:
-        _print_nat(console, nat)
-    _print_servers(console, document.servers)
-    for warning in document.warnings:
-        console.print(f"\n[yellow]{escape(printable(warning.message))}[/]\n  {escape(printable(warning.remedy))}")
+    with console.capture() as capture:
+        _print_addresses(console, document)
+        for nat in document.nat:
+            _print_nat(console, nat)
+        _print_servers(console, document.servers)
+        for warning in document.warnings:
+            console.print()
+            console.print(f"[yellow]{escape(printable(warning.message))}[/]")
+            console.print(_indented(warning.remedy))
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()), color=console.is_terminal)
 
 
 def render_lifetime(lifetime: Lifetime | None) -> None:
@@ -46,6 +52,10 @@ def lifetime_words(lifetime: Lifetime | None) -> str:
     if not lifetime.at_least:
         return f"less than {duration(lifetime.at_most)}"
     return f"between {duration(lifetime.at_least)} and {duration(lifetime.at_most)}"
+
+
+def _indented(sentence: str) -> Padding:
+    return Padding(escape(printable(sentence)), (0, 0, 0, 2))
 
 
 def _table() -> Table:
@@ -83,7 +93,7 @@ def _print_nat(console: Console, nat: NatDocument) -> None:
         table.add_row(f"  {name}", words)
     console.print(table)
     for sentence in nat.meaning:
-        console.print(f"  {escape(sentence)}")
+        console.print(_indented(sentence))
 
 
 def _behavior_rows(nat: NatDocument) -> Iterable[tuple[str, str]]:
@@ -158,4 +168,6 @@ def _remark(server: ServerDocument) -> str:
         return f"relays ({milliseconds(server.relay.time_ms)})"
     if server.relay is not None:
         return "[red]doesn't relay[/]"
+    if server.uri.startswith("turn"):
+        return "[dim]no credentials[/]"
     return "two addresses" if server.has_second_address else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 from p2ptun.types import IPAddress
 
@@ -145,20 +146,24 @@ def can_meet(one: NatBehavior, other: NatBehavior) -> bool | None:
     other side lets in a port of a known address from which nothing was expected; with both dependent, one of them has
     to let in everybody.
     """
-    answers = {_reaches(one, other), _reaches(other, one)}
-    if True in answers:
-        return True
-    return None if None in answers else False
+    answers = {
+        _reaches(here, there) or _reaches(there, here)
+        for here, there in product(product(*_possible(one)), product(*_possible(other)))
+    }
+    return answers.pop() if len(answers) == 1 else None
 
 
-def _reaches(one: NatBehavior, other: NatBehavior) -> bool | None:
+def _possible(behavior: NatBehavior) -> tuple[tuple[Mapping, ...], tuple[Filtering, ...]]:
+    """List what mapping and filtering may be."""
+    mappings = (behavior.mapping,) if behavior.mapping else tuple(Mapping)
+    return mappings, (behavior.filtering,) if behavior.filtering else tuple(Filtering)
+
+
+def _reaches(one: tuple[Mapping, Filtering], other: tuple[Mapping, Filtering]) -> bool:
     """Tell whether `one` gets through to what STUN says of `other`, who has sent to what STUN says of `one`."""
-    if other.filtering is Filtering.ENDPOINT_INDEPENDENT:
+    mapping, filtering = other
+    if filtering is Filtering.ENDPOINT_INDEPENDENT:
         return True
-    if one.mapping is None or other.mapping is None:
-        return None
-    if other.mapping.is_dependent:
+    if mapping.is_dependent:
         return False  # the binding that STUN saw was made for the server, and admits nobody else
-    if not one.mapping.is_dependent:
-        return True
-    return None if other.filtering is None else other.filtering is Filtering.ADDRESS_DEPENDENT
+    return not one[0].is_dependent or filtering is Filtering.ADDRESS_DEPENDENT

@@ -35,6 +35,8 @@ STEPS: Final = 4  # times of a further row
 CLOSE: Final = 5.0  # seconds; our choice: bounds that are no farther apart are good enough
 CLOSE_RATIO: Final = 0.1  # of the lifetime, likewise
 TRIAL_PLAN: Final = Plan(copies=10, interval=0.15, grace=0.75)
+ASKING: Final = TRIAL_PLAN.copies * TRIAL_PLAN.interval
+"""Seconds that it takes to find a binding dead: it may have died meanwhile."""
 
 
 @dataclass(slots=True)
@@ -170,8 +172,7 @@ class LifetimeDiscovery:
         return Trial.begin(self._exchange, test, Question.plain(self._asker, self._server), TRIAL_PLAN, now)
 
     def _remove(self, rung: _Rung) -> None:
-        if rung in self._rungs:
-            self._rungs.remove(rung)
+        self._rungs = [each for each in self._rungs if each is not rung]
 
     def _conclude(self, wait: float, lives: bool | None, problem: LifetimeProblem) -> None:
         """Narrow the bounds. Nothing can be measured unless a binding that has not rested is reached."""
@@ -181,14 +182,12 @@ class LifetimeDiscovery:
         elif lives:
             self._at_least = max(self._at_least, wait)
             self._narrow()
-        elif lives is False and wait > self._at_least:
-            self._at_most = wait if self._at_most is None else min(self._at_most, wait)
+        elif lives is False and wait > self._at_least:  # else what lives proves more than what was silent
+            self._at_most = wait + ASKING
             self._rungs = [rung for rung in self._rungs if rung.wait < wait]
             self._narrow()
 
     def _narrow(self) -> None:
-        if self._at_most is not None and self._at_most <= self._at_least:
-            self._at_most = None  # what lives proves more than what was silent
         self._has_progress = True
         self._events.append(LifetimeNarrowed(Lifetime(self._at_least, self._at_most)))
 

@@ -10,8 +10,8 @@ from p2ptun.nat.behavior import NatBehavior
 from p2ptun.nat.discovery import BASES, DEFAULT_PADDING, Discovery
 from p2ptun.nat.event import BehaviorDiscovered, DiscoveryEvent
 from p2ptun.nat.lifetime import LifetimeDiscovery
-from p2ptun.relay.reflector import Reflector
-from p2ptun.stun.message import decode_message
+from p2ptun.relay.config import ServerConfig
+from p2ptun.relay.server import Server
 from p2ptun.types import Endpoint, Transmit
 from tests.sim.nat import Gateway
 from tests.sim.network import Network
@@ -28,22 +28,22 @@ Change = Callable[[Transmit], Transmit | None]
 
 
 class Responder:
-    """A server's host: our own reflector on one endpoint, or on the four that RFC 5780 wants.
+    """A server's host: our own server on one endpoint, or on the four that RFC 5780 wants.
 
     `change` may alter or swallow what it sends.
     """
 
     def __init__(self, server: Endpoint, other: Endpoint | None, change: Change | None = None) -> None:
-        self._reflector = Reflector()
+        self._server = Server(ServerConfig(), None, random.Random(1).randbytes)
         self._transmits: deque[Transmit] = deque()
-        self._change = change
+        self.change = change
         self.requests: list[Transmit] = []
         self.sockets: list[Endpoint] = [server]
         if other is not None:
             addresses, ports = (server.address, other.address), (server.port, other.port)
             self.sockets = [Endpoint(address, port) for address in addresses for port in ports]
         for sock in self.sockets:
-            self._reflector.add(sock, None if other is None else self._opposite(sock, server, other))
+            self._server.add_listener(sock, None if other is None else self._opposite(sock, server, other))
 
     @staticmethod
     def _opposite(sock: Endpoint, server: Endpoint, other: Endpoint) -> Endpoint:
@@ -53,11 +53,11 @@ class Responder:
     def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Answer."""
         self.requests.append(Transmit(data, source, local))
-        answer: Transmit | None = self._reflector.answer(decode_message(data), source, local)
-        if self._change is not None and answer is not None:
-            answer = self._change(answer)
-        if answer is not None:
-            self._transmits.append(answer)
+        self._server.receive_datagram(data, source, local, now)
+        for answer in iter(self._server.next_transmit, None):
+            changed = answer if self.change is None else self.change(answer)
+            if changed is not None:
+                self._transmits.append(changed)
 
     def handle_timeout(self, now: float) -> None:
         """Have nothing to do."""
