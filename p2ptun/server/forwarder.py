@@ -178,7 +178,7 @@ class Forwarder:
                 if self._forward_joined(port, name, slot, now):
                     continue
             at = slot * SLOT_SIZE
-            for start in range(at, at + length, step or length or 1):
+            for start in range(at, at + length, step or length) if length else (at,):  # an empty one is one as well
                 self._sort(port, name, start, min(step or length, at + length - start), waiting, now)
         self._flush(waiting, now)
 
@@ -195,6 +195,7 @@ class Forwarder:
             found.bases.append(self._inbox.address + at + skip)
             found.lengths.append(size)
             return
+        self._flush(waiting, now)  # a request may end what the data before it uses
         self._slow += 1
         data, source = bytes(self._inbox.raw[at : at + length]), port.source(name)
         if port.is_relay:
