@@ -12,12 +12,14 @@ from p2ptun.io.send_queue import SendQueue
 from p2ptun.io.stream import STUCK_TIMEOUT
 from p2ptun.relay.channel_data import is_channel_data, measure_frame
 from p2ptun.stun.stream import StreamSplitter
-from p2ptun.types import Endpoint
+from p2ptun.types import Endpoint, Transport
 
 IDLE_TIMEOUT = 30.0  # seconds without a whole frame, for who has no allocation; the core ends allocations by itself
 LARGEST_OF_STRANGER = 4096  # bytes of a frame from one without an allocation: no request comes near
 READ_SIZE = 1 << 16
-WRITE_SIZE = 1 << 14  # one TLS record; STUN overtakes only what isn't on its way
+WRITE_SIZE = {Transport.TCP: 1 << 14, Transport.TLS: 0}
+"""Bytes of frames that are written as one: STUN overtakes only what isn't on its way. TLS gets a record for each frame,
+since there are clients, coturn's among them, that read a single frame out of a record."""
 
 FrameHandler: TypeAlias = Callable[["Connection", bytes], None]
 
@@ -109,11 +111,12 @@ class Connection:
             self._scope.cancel()
 
     def _take(self) -> bytes:
-        """Take the next frames out of the queue: as many as fit WRITE_SIZE, but one at least."""
+        """Take the next frames out of the queue: as many as go together, and one at least."""
         taken = size = 0
+        most = WRITE_SIZE[self.local.transport]
         head = self._queue.head()
         for frame in head:
-            if taken and size + len(frame) > WRITE_SIZE:
+            if taken and size + len(frame) > most:
                 break
             taken += 1
             size += len(frame)

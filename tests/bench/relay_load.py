@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2ptun.io.mmsg import SLOT_SIZE, Inbox, Name, Outbox, address_of, words
+from p2ptun.io.mmsg import Inbox, Name, Outbox, address_of, words
 from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS, enable_coalescing
 from p2ptun.io.rawaddr import encode_name
 from p2ptun.relay.channel_data import encode_channel_data
@@ -117,7 +117,8 @@ def fill(sender: Sender, window: int, tally: Tally) -> bool:
 
 def cpu_of(process: int) -> float:
     """Return the seconds of CPU that a process has used."""
-    return int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) / 1e9
+    threads = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
 
 
 def open_udp(address: str) -> socket.socket:
