@@ -330,7 +330,7 @@ class Connection:
             if self._deadlines.at(Timer.RETRY) is None:
                 self._deadlines.set(Timer.RETRY, now + self._rhythm.retry_pause)
                 self._rhythm.retry_pause = min(2 * self._rhythm.retry_pause, self._config.retry_interval[1])
-        elif self._is_patient or may_grow:
+        elif self._is_patient or may_grow or self.hard_nat.is_searching:
             self.newest.checklist.retry_unanswered()
         else:
             self._finish(AgentState.FAILED, FailureReason.NO_PATH)

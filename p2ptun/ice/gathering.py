@@ -17,10 +17,11 @@ from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.consent import uniform
 from p2ptun.ice.event import DropReason
 from p2ptun.ice.pacer import Pacer
-from p2ptun.ice.scope import destination_from, is_refused
+from p2ptun.ice.scope import destination_from
 from p2ptun.stun.attribute import MAPPED_ADDRESS, OTHER_ADDRESS, XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message, new_transaction_id
 from p2ptun.stun.transaction import Transaction
+from p2ptun.stun.trust import may_follow
 from p2ptun.types import Endpoint, RandomBytes, Transmit
 
 
@@ -187,10 +188,8 @@ class Gathering:
     def _ask_elsewhere(self, other: Endpoint | None, server: Endpoint, now: float) -> None:
         """Ask a lone server at its other address, too: two answers tell what our mappings depend on (RFC 5780 4.3)."""
         is_lone = len(self._servers) == 1 and self._has_all_servers
-        if is_lone and other is not None and not is_refused(other, self._config.refused_networks):
-            is_alike = other.address.version == server.address.version and other.address != server.address
-            if is_alike and other.address.is_private is server.address.is_private:
-                self.add_server(other, now)
+        if is_lone and other is not None and other.address != server.address and may_follow(server, other):
+            self.add_server(other, now)
 
     def _bind(self, base: Endpoint, server: Endpoint, alternative: int, now: float) -> None:
         if destination_from(base, server) == server:

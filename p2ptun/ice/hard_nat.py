@@ -23,7 +23,7 @@ from p2ptun.ice.event import Event, SparesReleased, SparesWanted
 from p2ptun.ice.gatherer import Gatherer
 from p2ptun.ice.lineage import Lineage
 from p2ptun.ice.nat_hint import NatHint
-from p2ptun.ice.pacer import Pacer
+from p2ptun.ice.pacer import MIN_PACE, Pacer
 from p2ptun.ice.port_search import Approach, choose_approach, guesses, meeting_points
 from p2ptun.ice.quality import rank
 from p2ptun.ice.role import Role, Stance
@@ -82,6 +82,11 @@ class HardNat:
         """What the other side is told of our NAT."""
         return self._gatherer.nat_hint(self._is_enabled)
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether an attempt is under way, which may still succeed."""
+        return self._phase is Phase.SEARCHING
+
     def add_spare(self, base: Endpoint, now: float) -> None:
         """Take a socket that was asked for; it is released at once when it isn't wanted any more."""
         is_wanted = self._phase is Phase.SEARCHING and self._approach is Approach.OPEN
@@ -89,7 +94,7 @@ class HardNat:
             self._events.append(SparesReleased((base,)))
             return
         if not self._openings:
-            self._next_at = now
+            self._next_at = self._pacer.reserve(now + MIN_PACE)
         self._openings.append(base)
 
     def rouse(self, now: float) -> None:
@@ -151,7 +156,7 @@ class HardNat:
 
     def _begin(self, now: float) -> None:
         approach, base, theirs = self._approach, self._base, self._theirs
-        self._phase, self._left, self._next_at = Phase.SEARCHING, MAX_PROBES, now
+        self._phase, self._left, self._next_at = Phase.SEARCHING, MAX_PROBES, self._pacer.reserve(now + MIN_PACE)
         if approach is Approach.OPEN and base is not None:
             self._events.append(SparesWanted(base, SPARES))
             self._next_at = now + OPENING_PATIENCE
@@ -168,8 +173,8 @@ class HardNat:
             self._left -= len(probes)
             for base, destination in probes:
                 self._send(base, destination)
-            self._next_at = max(self._pacer.reserve(now) for _ in probes)
-        elif self._left >= len(self._gatherer.candidates.spares) > 0:
+            self._next_at = max(self._pacer.reserve(now + MIN_PACE) for _ in probes)
+        elif self._left >= MAX_TARGETS * len(self._gatherer.candidates.spares) > 0:
             self._openings.extend(self._gatherer.candidates.spares)
             self._next_at = now + ROUND_INTERVAL
         else:

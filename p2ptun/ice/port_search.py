@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
-from itertools import chain, count, cycle, islice
+from itertools import chain, count, islice
 
 from p2ptun.ice.nat_hint import MappingKind, NatHint
 from p2ptun.types import Endpoint, RandomBytes
@@ -20,8 +20,6 @@ LAST_PORT = 65535
 
 FORETOLD = 64  # ports that are guessed first where a NAT counts: other traffic may have taken some
 BLOCK = 8  # packets for which the controlled side assumes the same drift
-DRIFTS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 6, -6, 8, -8, 12, -12, 16, -16)
-"""By how many mappings the two NATs together may have been ahead of what was told, the likely ones first."""
 
 
 class Approach(Enum):
@@ -62,14 +60,13 @@ def guesses(seen: Sequence[Endpoint], delta: int, random_bytes: RandomBytes) -> 
 def meeting_points(latest: Endpoint, delta: int, *, is_steady: bool) -> Iterator[Endpoint]:
     """Give where the other side's next mappings will be, one for each mapping that we make by sending there.
 
-    The n-th mapping of one side has to be sent to by the n-th packet of the other. The steady side counts; the other
-    one tries what drift there may be, for a block of packets each.
+    Two packets have to meet: each goes to the mapping that the other makes. The steady side counts from what it was
+    told; the other one tries by how many mappings the two NATs together may be ahead of that, for a block of packets
+    each. Never twice the same endpoint: that would make no mapping, and the count would be wrong.
     """
-    drifts = cycle(DRIFTS)
-    for first in count(1, BLOCK):
-        drift = 0 if is_steady else next(drifts)
-        for number in range(first, first + BLOCK):
-            yield replace(latest, port=_wrapped(latest.port + delta * (number + drift)))
+    for number in count():
+        drift = 0 if is_steady else number // BLOCK
+        yield replace(latest, port=_wrapped(latest.port + delta * (number + 1 + drift)))
 
 
 def _foretold(latest: Endpoint, delta: int) -> Iterator[Endpoint]:

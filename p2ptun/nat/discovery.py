@@ -19,8 +19,8 @@ from p2ptun.nat.hairpin import Hairpin, Seen
 from p2ptun.nat.judgement import judge
 from p2ptun.nat.probe import Exchange, Probe, Question
 from p2ptun.nat.survey import FIRST_PLAN, PACE, Posts, Survey
-from p2ptun.nat.trust import may_follow
 from p2ptun.stun.message import decode_message
+from p2ptun.stun.trust import may_follow
 from p2ptun.types import Endpoint, RandomBytes, Transmit
 
 MAX_SERVERS: Final = 4  # our choice: more tell nothing new

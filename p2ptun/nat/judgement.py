@@ -8,7 +8,7 @@ from p2ptun.nat.behavior import Filtering, Mapping, NatBehavior
 from p2ptun.nat.classify import classify_mapping, classify_ports, openest
 from p2ptun.nat.probe import Probe
 from p2ptun.nat.survey import Survey
-from p2ptun.nat.trust import Scope, scope_of
+from p2ptun.stun.trust import Scope, scope_of
 from p2ptun.types import Endpoint
 
 

@@ -18,7 +18,6 @@ from p2ptun.nat.behavior import Filtering, Mapping
 from p2ptun.nat.classify import classify_filtering, classify_mapping
 from p2ptun.nat.probe import Exchange, Plan, Probe, Question
 from p2ptun.nat.trial import Trial
-from p2ptun.nat.trust import may_follow
 from p2ptun.stun.attribute import (
     CHANGE_REQUEST,
     OTHER_ADDRESS,
@@ -28,6 +27,7 @@ from p2ptun.stun.attribute import (
     AttributeValue,
 )
 from p2ptun.stun.codec import Change, opaque
+from p2ptun.stun.trust import may_follow
 from p2ptun.types import Endpoint
 
 PACE: Final = 0.01  # seconds between two new bindings; our choice: they shall arrive in this order

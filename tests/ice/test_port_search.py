@@ -8,7 +8,6 @@ import pytest
 from p2ptun.ice.nat_hint import MappingKind, NatHint
 from p2ptun.ice.port_search import (
     BLOCK,
-    DRIFTS,
     FIRST_PORT,
     FORETOLD,
     Approach,
@@ -82,20 +81,20 @@ def test_256_mappings_among_all_ports_are_met_by_2000_guesses() -> None:
     assert hits >= 199
 
 
-@pytest.mark.parametrize("drift_here", range(-4, 5))
-@pytest.mark.parametrize("drift_there", [-3, 0, 5])
+@pytest.mark.parametrize("drift_here", range(4))
+@pytest.mark.parametrize("drift_there", [0, 5, 17, 40])
 def test_two_counting_nats_meet_whatever_both_have_drifted(drift_here: int, drift_there: int) -> None:
     """Each packet makes a mapping; one pair of packets must go to each other's mappings."""
     here, there = at("198.51.100.1:40000"), at("198.51.100.2:50000")
-    budget = BLOCK * len(DRIFTS)
+    budget = 32 * BLOCK
     to_there = list(islice(meeting_points(there, 1, is_steady=True), budget))
     to_here = list(islice(meeting_points(here, 2, is_steady=False), budget))
     mappings_here = [40000 + 2 * (number + 1 + drift_here) for number in range(budget)]
     mappings_there = [50000 + number + 1 + drift_there for number in range(budget)]
     sent_here = {(mappings_here[number], target.port) for number, target in enumerate(to_there)}
     sent_there = {(target.port, mappings_there[number]) for number, target in enumerate(to_here)}
-    is_within = drift_here + drift_there in DRIFTS
-    assert bool(sent_here & sent_there) is is_within
+    assert bool(sent_here & sent_there) is (drift_here + drift_there <= 20)
+    assert len(set(to_there)) == len(set(to_here)) == budget
 
 
 def test_ports_stay_in_range() -> None:

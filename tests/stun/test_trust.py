@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from p2ptun.nat.trust import Scope, may_follow, scope_of
+from p2ptun.stun.trust import Scope, may_follow, scope_of
 from p2ptun.types import Endpoint
 
 
