@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.coturn import TCP, TLS_443, UDP, Coturn
-from tests.e2e.disturbance import block, unblock
+from tests.e2e.disturbance import add_uplink, block, unblock
 from tests.e2e.lab import Node, Router, wait_until
 from tests.e2e.nat import LINUX, SYMMETRIC, Outbound
 from tests.e2e.program import Program, Tunnel, TunnelLab
+from tests.e2e.serve import Serve
 
 TRAFFIC = [sys.executable, "-m", "tests.e2e.traffic"]
 TRANSFER = 3_000_000
@@ -35,8 +36,12 @@ class Scene:
     alice: Node
     bob: Node
     stun: str
-    relays: tuple[Coturn, ...]
-    scratch: Path
+    relays: tuple[Coturn | Serve, ...]
+
+    @property
+    def coturns(self) -> list[Coturn]:
+        """Those of the relays that are coturn's."""
+        return [relay for relay in self.relays if isinstance(relay, Coturn)]
 
     def start(self, ours: tuple[str, ...] = (), theirs: tuple[str, ...] = ()) -> Tunnel:
         """Start a tunnel with these options."""
@@ -154,7 +159,7 @@ def direct_paths_only(scene: Scene) -> Outcome:
 
 def wrong_password(scene: Scene) -> Outcome:
     """Alice's password is wrong; a direct path works all the same."""
-    [relay] = scene.relays
+    [relay] = scene.coturns
     wrong = relay.write("wrong", 'username = "alice"\npassword = "sesame, please"')
     options = ("--turn", relay.uri(UDP), "--turn-credentials", str(wrong), "--stun", scene.stun)
     return transfer(scene, scene.start(options, ("--stun", scene.stun)))
@@ -162,7 +167,7 @@ def wrong_password(scene: Scene) -> Outcome:
 
 def expired_credentials(scene: Scene) -> Outcome:
     """Alice's user name was good until long ago."""
-    [relay] = scene.relays
+    [relay] = scene.coturns
     made = scene.lab.p2ptun(scene.alice, "genturn", "--label", "alice", stdin=SECRET + "\n").stdout
     now = f"{time.time() - 3600:.0f}"
     old = relay.write("old", "\n".join([f'username = "{now}:alice"', made.splitlines()[1]]))
@@ -172,7 +177,7 @@ def expired_credentials(scene: Scene) -> Outcome:
 
 def unknown_certificate(scene: Scene) -> Outcome:
     """Alice doesn't know who signed the relay's certificate."""
-    [relay] = scene.relays
+    [relay] = scene.coturns
     credentials = ("--turn-credentials", str(relay.credentials))
     options = ("--turn", relay.uri(TLS_443), *credentials, "--stun", scene.stun)
     return transfer(scene, scene.start(options, ("--stun", scene.stun)))
@@ -180,7 +185,7 @@ def unknown_certificate(scene: Scene) -> Outcome:
 
 def printed_credentials(scene: Scene) -> Outcome:
     """Alice uses what `p2ptun genturn` has printed, and the relay takes it."""
-    [relay] = scene.relays
+    [relay] = scene.coturns
     made = scene.lab.p2ptun(scene.alice, "genturn", "--label", "alice", stdin=SECRET + "\n").stdout
     credentials = ("--turn-credentials", str(relay.write("made", made)))
     return transfer(scene, scene.start(("--turn", relay.uri(UDP), *credentials), ("--stun", scene.stun)))
@@ -198,18 +203,22 @@ def restarted_relay(scene: Scene) -> Outcome:
     tunnel = scene.start((*relay.options(UDP), "--path", "relay"))
     beats = scene.beat(tunnel, 20)
     time.sleep(SETTLED)  # the traffic before
+    killed_at = time.monotonic()
     relay.kill()
     relay.start()
-    return silent(scene, tunnel, beats)
+    down = time.monotonic() - killed_at
+    outcome = silent(scene, tunnel, beats)
+    outcome.facts["down"] = round(1000 * down)
+    return outcome
 
 
 def killed_relay(scene: Scene) -> Outcome:
     """The relay in use is killed under traffic; there is another."""
-    tunnel = scene.start(with_all(scene.relays), ("--stun", scene.stun))
+    tunnel = scene.start(with_all(scene.coturns), ("--stun", scene.stun))
     beats = scene.beat(tunnel, 20)
     time.sleep(SETTLED)  # the traffic before
     used = tunnel.share.peer()["path"]["server"]
-    [relay] = [each for each in scene.relays if used == f"{each.node.ipv4}:3478"]
+    [relay] = [each for each in scene.coturns if used == f"{each.node.ipv4}:3478"]
     relay.kill()
     outcome = silent(scene, tunnel, beats)
     outcome.facts["killed"] = used
@@ -241,10 +250,22 @@ def blackholed_path(scene: Scene) -> Outcome:
 
 def renewed_credentials(scene: Scene) -> Outcome:
     """The credentials are renewed under traffic."""
-    [relay] = scene.relays
+    [relay] = scene.coturns
     short = relay.write("short", f'secret = "{SECRET}"\nttl = {SHORT_TTL}')
     tunnel = scene.start(("--turn", relay.uri(UDP), "--turn-credentials", str(short)), ("--stun", scene.stun))
     beats = scene.beat(tunnel, 75)
+    return silent(scene, tunnel, beats)
+
+
+def moved_side(scene: Scene) -> Outcome:
+    """Alice takes her machine to the cafe, under traffic. Both sides have an address on the relay."""
+    [relay] = scene.relays
+    cafe = scene.lab.add_router(f"cafe{scene.alice.name}", SYMMETRIC, ipv6=False)
+    uplink = add_uplink(scene.lab, scene.alice, cafe)
+    tunnel = scene.start(relay.options(UDP), relay.options(UDP))
+    beats = scene.beat(tunnel, 20)
+    time.sleep(SETTLED)  # the traffic before
+    scene.lab.shell(scene.alice.namespace, "ip link set eth0 down; " + uplink.up(100))
     return silent(scene, tunnel, beats)
 
 
@@ -254,7 +275,7 @@ def silent(scene: Scene, tunnel: Tunnel, beats: list[subprocess.Popen[str]]) -> 
     return end(scene, tunnel, Outcome(silences=silences))
 
 
-def with_all(relays: tuple[Coturn, ...]) -> tuple[str, ...]:
+def with_all(relays: list[Coturn]) -> tuple[str, ...]:
     """Write the options for several relays with the same credentials."""
     named = [word for relay in relays for word in ("--turn", relay.uri(UDP))]
     return (*named, "--turn-credentials", str(relays[0].credentials))
@@ -267,6 +288,7 @@ PLAIN: Mapping[str, Story] = {
     "only TCP 443 at both ends": only_port_443,
     "direct only": direct_paths_only,
     "restarted relay": restarted_relay,
+    "moved side": moved_side,
 }
 BETWEEN_FRIENDLY_NATS: Mapping[str, Story] = {
     "relay only": relayed_paths_only,
@@ -279,9 +301,17 @@ WITH_A_SECRET: Mapping[str, Story] = {
     "printed credentials": printed_credentials,
     "renewed credentials": renewed_credentials,
 }
+OVER_OURS: Mapping[str, Story] = {
+    "one relay of ours": one_relay,
+    "only TCP 443 to ours": only_port_443,
+    "restarted relay of ours": restarted_relay,
+    "moved side with ours": moved_side,
+}
+"""The relay is `p2ptun serve`."""
+
 WITH_TWO: Mapping[str, Story] = {"killed relay": killed_relay}
-ON_THE_NET = {"restarted relay"}
-STORIES: Mapping[str, Story] = {**PLAIN, **BETWEEN_FRIENDLY_NATS, **WITH_A_SECRET, **WITH_TWO}
+ON_THE_NET = {"restarted relay", "restarted relay of ours"}
+STORIES: Mapping[str, Story] = {**PLAIN, **BETWEEN_FRIENDLY_NATS, **WITH_A_SECRET, **OVER_OURS, **WITH_TWO}
 
 
 def build_scene(lab: TunnelLab, number: int, name: str, stun: str, scratch: Path) -> Scene:
@@ -290,9 +320,17 @@ def build_scene(lab: TunnelLab, number: int, name: str, stun: str, scratch: Path
     homes = [lab.add_router(f"{home}{number}", nat, ipv6=False) for home in ("home", "office")]
     alice = lab.add_host(f"alice{number}", homes[0])
     bob = lab.add_host(f"bob{number}", None if name in ON_THE_NET else homes[1], ipv6=False)
+    relays = build_relays(lab, number, name, scratch)
+    return Scene(lab, (homes[0], homes[1]), alice, bob, stun, relays)
+
+
+def build_relays(lab: TunnelLab, number: int, name: str, scratch: Path) -> tuple[Coturn | Serve, ...]:
+    """Start the relays for one story."""
+    nodes = [lab.add_server(f"relay{number}-{n}", ipv6=False) for n in range(2 if name in WITH_TWO else 1)]
+    if name in OVER_OURS:
+        return tuple(lab.start_serve(node) for node in nodes)
     secrets = {"secret": SECRET} if name in WITH_A_SECRET else {"password": PASSWORD}
-    count = 2 if name in WITH_TWO else 1
-    relays = [Coturn(lab, lab.add_server(f"relay{number}-{n}"), scratch, **secrets) for n in range(count)]
+    relays = tuple(Coturn(lab, node, scratch, **secrets) for node in nodes)
     for relay in relays:
         relay.start()
-    return Scene(lab, (homes[0], homes[1]), alice, bob, stun, tuple(relays), scratch)
+    return relays
