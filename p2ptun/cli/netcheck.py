@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -29,6 +30,8 @@ from p2ptun.stun.uri import StunUri, parse_uri
 HOW_TO_WRITE = "Write stun:HOST or stun:HOST:PORT, or stuns:HOST:PORT for TLS."
 NO_SERVER = "Name one: p2ptun netcheck --stun stun:HOST, or set P2PTUN_STUN; p2ptun serve is one."
 PROGRESS_INTERVAL = 1.0  # seconds
+
+ResultT = TypeVar("ResultT")
 
 
 @click.command()
@@ -81,7 +84,9 @@ def netcheck(
     )
     if not options.stun and not options.turn:
         raise ConfigError("", "--stun", "there is no server to ask", NO_SERVER)
-    findings = trio.run(Netcheck(options).run, strict_exception_groups=True)
+    findings = trio.run(_until_interrupted, Netcheck(options).run, strict_exception_groups=True)
+    if findings is None:
+        raise click.Abort
     if not as_json:
         render(describe(findings))
     if lifetime:
@@ -105,7 +110,9 @@ def _server(text: str) -> StunUri:
 
 def _with_lifetime(findings: Findings, as_json: bool) -> Findings:
     """Measure the lifetime of a binding, and put it into what was found."""
-    lifetime = trio.run(LifetimeCheck(findings).run, strict_exception_groups=True)
+    check = LifetimeCheck(findings)
+    trio.run(_until_interrupted, check.run, strict_exception_groups=True)
+    lifetime = check.lifetime
     if not as_json:
         render_lifetime(lifetime)
     best = findings.best_server
@@ -117,6 +124,22 @@ def _with_lifetime(findings: Findings, as_json: bool) -> Findings:
     return findings
 
 
+async def _until_interrupted(work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+    """Do some work; None when Ctrl-C or SIGTERM ends it. Raises P2ptunError by itself, not in a group."""
+    result: ResultT | None = None
+    with single_error(), trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as numbers:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when, numbers, nursery.cancel_scope)
+            result = await work()
+            nursery.cancel_scope.cancel()
+    return result
+
+
+async def _cancel_when(numbers: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await numbers.__anext__()
+    scope.cancel()
+
+
 class LifetimeCheck:
     """A measurement that a person watches, and may end."""
 
@@ -125,27 +148,27 @@ class LifetimeCheck:
         self._console = talk_console()
         self._measurement: LifetimeMeasurement | None = None
 
-    async def run(self) -> Lifetime | None:
-        """Measure until it is known, or until Ctrl-C."""
+    @property
+    def lifetime(self) -> Lifetime | None:
+        """What is known, also when it was ended early."""
+        machine = None if self._measurement is None else self._measurement.machine
+        return None if machine is None else machine.lifetime
+
+    async def run(self) -> None:
+        """Measure until it is known, or cancelled."""
         if self._best is None:
             self._console.print("A binding's lifetime can't be measured: no STUN server answered over UDP.")
-            return None
+            return
         network = await read_network()
-        with route_guard(network) as guard, single_error():
+        with route_guard(network) as guard:
             self._measurement = LifetimeMeasurement(self._best[0], guard, self._best[1])
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, nursery.cancel_scope)
-                nursery.start_soon(self._show_progress)
-                await self._measurement.run(self._handle)
-                nursery.cancel_scope.cancel()
-        self._clear_line()
-        return self._measurement.machine.lifetime if self._measurement.machine is not None else None
-
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as numbers:
-            async for _ in numbers:
-                scope.cancel()
-                return
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._show_progress)
+                    await self._measurement.run(self._handle)
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._clear_line()
 
     async def _show_progress(self) -> None:
         """Keep one line up to date; on a terminal only."""

@@ -167,7 +167,7 @@ def _remark(server: ServerDocument) -> str:
     if server.relay is not None and server.relay.works:
         return f"relays ({milliseconds(server.relay.time_ms)})"
     if server.relay is not None:
-        return "[red]doesn't relay[/]"
+        return "[red]gives no address[/]"
     if server.uri.startswith("turn"):
         return "[dim]no credentials[/]"
     return "two addresses" if server.has_second_address else ""

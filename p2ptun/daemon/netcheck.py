@@ -34,7 +34,7 @@ from p2ptun.types import Endpoint, Transport
 
 NAME_PATIENCE: Final = 1.5  # seconds for names
 UDP_DELAY: Final = 0.75  # seconds until bindings that no discovery makes may be made
-PATIENCE: Final = 4.5  # seconds for everything
+PATIENCE: Final = 4.0  # seconds for everything: with the start of the program, a person waits for five
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +225,6 @@ def _transports(uri: StunUri, found: Sequence[Endpoint]) -> list[Endpoint]:
 
 def _is_wanted(uri: StunUri, endpoint: Endpoint) -> bool:
     """Tell whether the URI itself names this transport: a tunnel uses no other one."""
-    return endpoint.transport is uri.transport_or_default
+    if uri.is_secure or uri.transport is not None:
+        return endpoint.transport is uri.transport_or_default
+    return endpoint.transport is not Transport.TLS

@@ -8,6 +8,7 @@ from p2ptun.daemon.netcheck import Findings, ServerFindings
 from p2ptun.daemon.relay_problem import explain
 from p2ptun.daemon.status import Health
 from p2ptun.nat.behavior import Filtering, NatBehavior
+from p2ptun.turn.event import Problem
 from p2ptun.types import SendError, Transport
 
 
@@ -17,6 +18,8 @@ def meaning(behavior: NatBehavior) -> list[str]:
         return []
     if behavior.is_open:
         return ["Everybody reaches this machine directly."]
+    if behavior.local.version == 6 and not behavior.has_nat:
+        return ["Direct paths work with every other machine that has IPv6."]
     if behavior.mapping is None:
         return ["Whether direct paths work can't be told."]
     if behavior.filtering is Filtering.ENDPOINT_INDEPENDENT:
@@ -63,14 +66,15 @@ def _server_warnings(server: ServerFindings) -> Iterator[Health]:
         yield Health("server-unknown", str(server.problem), server.problem.remedy)
         return
     for way in server.ways:
-        if way.problem is SendError.UNTRUSTED:
+        if way.problem is SendError.UNTRUSTED and server.uri.is_secure:
             yield Health(
                 "certificate-refused",
                 way.detail or f"The certificate of {server.uri.host} was refused.",
                 "Write the name that stands in it and name who signed it with --ca-file; or does a captive portal "
                 "answer in its place? Then log in with a browser.",
             )
-    if server.relay is not None and not server.relay.relayed and server.relay.problem:
+    is_told = server.relay is None or server.relay.problem in ("", Problem.UNTRUSTED.value)
+    if server.relay is not None and not is_told and server.is_reached:
         sentence, remedy = explain(server.relay.server, server.relay.problem, server.relay.code, server.issued)
         yield Health("relay-refused", sentence, remedy)
 
@@ -78,7 +82,7 @@ def _server_warnings(server: ServerFindings) -> Iterator[Health]:
 def _udp_warnings(findings: Findings) -> Iterator[Health]:
     over_udp = {server.reached_over(Transport.UDP) for server in findings.servers}
     if not any(server.is_reached for server in findings.servers):
-        if any(server.ways for server in findings.servers):
+        if any(not _is_untrusted(server) for server in findings.servers if server.ways):
             remedy = "Check this machine's network, and the servers' addresses and ports."
             yield Health("no-answer", "No server answered.", remedy)
     elif False in over_udp and True not in over_udp:
@@ -86,9 +90,13 @@ def _udp_warnings(findings: Findings) -> Iterator[Health]:
         yield Health("udp-blocked", "UDP seems to be blocked: servers answered over TCP or TLS only.", remedy)
     else:
         for server in findings.servers:
-            if server.problem is None and server.ways and not server.is_reached:
+            if server.ways and not server.is_reached and not _is_untrusted(server):
                 message = f"{server.uri} didn't answer."
                 yield Health("server-silent", message, "Check its address and port, and that it runs.")
+
+
+def _is_untrusted(server: ServerFindings) -> bool:
+    return any(way.problem is SendError.UNTRUSTED for way in server.ways)
 
 
 def _behavior_warnings(findings: Findings) -> Iterator[Health]:

@@ -16,7 +16,7 @@ from p2ptun.io.tls import Trust
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.stun.credential import LongTermCredential
 from p2ptun.turn.config import PoolConfig
-from p2ptun.turn.event import RelayGained, ServerFailed
+from p2ptun.turn.event import Problem, RelayGained, ServerFailed
 from p2ptun.turn.order import OpenSocket
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
@@ -31,7 +31,7 @@ class RelayResult:
         server: The transport address that gave the address, or whose problem tells most.
         relayed: The addresses on the relay; empty when it gave none.
         time: Seconds until it gave them.
-        problem: Why not, as the end of a sentence; empty when it gave them, or just not in time.
+        problem: Why not, as the end of a sentence; empty when it gave them.
         code: What it answered, if that is what it did.
     """
 
@@ -74,7 +74,7 @@ class RelayTrial:
             self._send()
             for sock in self._sockets.values():
                 sock.close()
-        return self._result or RelayResult(self._servers[0])
+        return self._result or RelayResult(self._servers[0], problem=Problem.NO_ANSWER.value)
 
     async def _drive(self, nursery: trio.Nursery, begins_at: float) -> None:
         while True:
