@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Final
 
 from p2ptun.stun.error import Code
 from p2ptun.turn.allocation import Arrived, Ended, Failed, Grant, Redirected, Refused
@@ -25,6 +26,8 @@ from p2ptun.turn.lease import FORGIVEN_REFUSALS, MAX_FRESH_PORTS, PROBLEMS, Leas
 from p2ptun.turn.server import Server
 from p2ptun.turn.sockets import Sockets, is_stream
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
+
+RESOLUTION_DELAY: Final = 0.05  # seconds, RFC 8305 3: what comes first from DNS needn't be the best
 
 _REASONS = {int(code): code.reason for code in Code}
 
@@ -51,6 +54,7 @@ class Broker:
         self._config = config
         self._drops = drops
         self._stagger_at = float("-inf")
+        self._held_until = float("-inf")
 
     # Getters
 
@@ -69,6 +73,14 @@ class Broker:
         return lease.origin if lease else None
 
     # Commands
+
+    def hold(self, now: float) -> None:
+        """Let the first attempt wait a moment: a server of a better transport may be named yet."""
+        self._held_until = now + RESOLUTION_DELAY
+
+    def go(self) -> None:
+        """Wait for nobody any longer."""
+        self._held_until = float("-inf")
 
     def renew(self, host: Host, now: float) -> None:
         """Replace what serves, or try anew: the credential has changed, and attempts with the old one are void."""
@@ -125,7 +137,7 @@ class Broker:
         for host in self.hosts.values():
             self._plan(host, now)
         next_host = self._next_host()
-        if next_host is not None and self._stagger_at <= now:
+        if next_host is not None and self._next_start <= now:
             self._start(next_host, next_host.untried.pop(0), now)
             self._stagger_at = now + self._config.stagger
 
@@ -150,9 +162,13 @@ class Broker:
         for host in self.hosts.values():
             yield host.next_timeout(self.origin(host), is_needed), "relay attempt"
         if self._next_host() is not None:
-            yield self._stagger_at, "relay attempt"
+            yield self._next_start, "relay attempt"
 
     # Beginnings
+
+    @property
+    def _next_start(self) -> float:
+        return max(self._stagger_at, self._held_until)
 
     def _plan(self, host: Host, now: float) -> None:
         if host.supply.take_wanted(now):

@@ -183,7 +183,7 @@ class Client:
         for timer in self._deadlines.pop_expired(now):
             if timer is _Timer.EXPIRY:
                 self._end(Ended(LossReason.EXPIRED))
-            elif not self._requests.awaits(Purpose.REFRESH):
+            else:
                 self._requests.ask(Purpose.REFRESH, (), now, now + self._config.keepalive_patience)
         if self._is_over:
             return
@@ -271,7 +271,7 @@ class Client:
                 self._end(Ended(LossReason.SILENT))
             case Purpose.PERMIT:
                 self._permissions.postpone(addresses, now + PEER_RETRY)
-            case Purpose.BIND:
+            case _:
                 self.channels.postpone(request.peers[0], now + PEER_RETRY)
 
     # The allocation
@@ -300,6 +300,7 @@ class Client:
 
     def _take_refresh(self, answer: Answer, now: float) -> None:
         if answer.code is None:
+            self._requests.drop(Purpose.REFRESH, Purpose.PROBE)  # what was asked before is answered, too
             self._prolong(read_lifetime(answer.message), now)
         else:
             self._deadlines.set(_Timer.KEEPALIVE, now + uniform(self._config.keepalive_interval, self._random_bytes))
@@ -366,5 +367,5 @@ class Client:
 
     def _stop(self) -> None:
         self._is_over = True
-        self._requests.clear()
+        self._requests.drop(*Purpose)
         self._deadlines.clear()

@@ -15,6 +15,7 @@ from p2ptun.turn.host import Host
 from p2ptun.turn.lease import PASSING_ERRORS
 from p2ptun.turn.order import Order
 from p2ptun.turn.server import Server
+from p2ptun.turn.sockets import is_stream
 from p2ptun.turn.status import AllocationState, AllocationStatus
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit
 
@@ -91,11 +92,16 @@ class Pool:
             host.supply.set(credential, expires_at, now)
         if server not in host.servers:
             host.add_server(server, self._broker.origin(host), now)
+        if is_stream(server.endpoint) and not self._has_all_servers:
+            self._broker.hold(now)
+        else:
+            self._broker.go()
         self._advance(now)
 
     def end_of_servers(self, now: float) -> None:
         """Know that no more servers come."""
         self._has_all_servers = True
+        self._broker.go()
         self._advance(now)
 
     def set_credential(self, name: str, credential: LongTermCredential, expires_at: float | None, now: float) -> None:

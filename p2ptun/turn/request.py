@@ -12,7 +12,7 @@ from p2ptun.stun.attribute import ERROR_CODE, XOR_PEER_ADDRESS, AttributeValue
 from p2ptun.stun.credential import LongTermClient, LongTermCredential, SignedRequest, Verdict
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, new_transaction_id
-from p2ptun.stun.transaction import RttEstimator, Transaction
+from p2ptun.stun.transaction import INITIAL_RTO, RttEstimator, Transaction
 from p2ptun.turn.event import DropReason
 from p2ptun.types import Endpoint, RandomBytes
 
@@ -118,14 +118,19 @@ class Requests:
         transaction_id = new_transaction_id(self._random_bytes)
         message = Message(_METHODS[purpose], MessageClass.REQUEST, transaction_id, attributes)
         signed = self._authentication.sign(message) if self._authentication else SignedRequest(message, None)
-        transaction = Transaction(signed.encode(), now, self._rtt.rto(now), self._is_reliable)
+        rto = self._rtt.rto(now)
+        if purpose is Purpose.REFRESH:
+            rto = max(rto, INITIAL_RTO)  # nobody is in a hurry, and copies far apart outlive a longer gap
+        transaction = Transaction(signed.encode(), now, rto, self._is_reliable)
         request = Request(purpose, attributes, signed, transaction, gives_up_at)
         self._in_flight[transaction_id] = request
         self._pick_up(request)
 
-    def clear(self) -> None:
-        """Wait for no answer any more, and repeat nothing. What is due already is still sent."""
-        self._in_flight.clear()
+    def drop(self, *purposes: Purpose) -> None:
+        """Wait for such answers no longer, and repeat nothing. What is due already is still sent."""
+        for request in list(self._in_flight.values()):
+            if request.purpose in purposes:
+                del self._in_flight[request.transaction_id]
 
     def receive(self, response: Message, now: float) -> Answer | DropReason | None:
         """Match a response; None when the request goes out once more, signed anew."""

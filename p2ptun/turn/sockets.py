@@ -57,6 +57,6 @@ class Sockets:
         return order
 
 
-def is_stream(token: Endpoint) -> bool:
-    """Tell whether what the socket carries is a stream."""
-    return token.transport is not Transport.UDP
+def is_stream(endpoint: Endpoint) -> bool:
+    """Tell whether what the socket of this token, or to this server, carries is a stream."""
+    return endpoint.transport is not Transport.UDP

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import TypeVar
 
 from p2ptun.stun.attribute import (
@@ -47,6 +48,7 @@ from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 START = 1000.0
 REALM = "example.org"
 ALICE = LongTermCredential("alice", "secret")
+NOWHERE = IPv4Address(0)
 MAPPED = Endpoint.of("198.51.100.9", 4321)
 SECRET = bytes(range(32))
 
