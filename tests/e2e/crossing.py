@@ -125,10 +125,11 @@ class Crossing:
             with self._introduced(pair) as (tunnel, pasted, pinging):
                 kind = settled_kind(pair, tunnel)
                 if kind is Kind.NONE:
-                    return Outcome(pair, kind, kind)
+                    problem = "" if kind in pair.allowed else described(tunnel)
+                    return Outcome(pair, kind, kind, problem=problem)
                 setup = first_reply(pinging) - pasted
                 first = Kind(tunnel.share.find("path")[0]["kind"])
-                problem = self._carry(tunnel) if kind in pair.allowed else ""
+                problem = self._carry(pair, tunnel) if kind in pair.allowed else ""
                 return Outcome(pair, first, kind, setup, problem or other_ends(pair, tunnel))
         except (AssertionError, LabError) as error:
             return Outcome(pair, Kind.NONE, Kind.NONE, problem=str(error) or repr(error))
@@ -153,24 +154,22 @@ class Crossing:
         share.feed(answer)
         share.expect("interface")
         pinging = self._ping(self._alice, join)
+        tunnel = Tunnel(share, join, offer, answer, 0.0)
         try:
-            yield Tunnel(share, join, offer, answer, 0.0), pasted, pinging
+            yield tunnel, pasted, pinging
         finally:
             pinging.kill()
             pinging.wait()
-        for side in (share, join):
-            side.stop()
-        for side in (share, join):
-            if side.exit_code() != 0:
-                raise LabError(f"{side.name} did not end well: {side.describe()}")
+        if tunnel.part() != (0, 0):
+            raise LabError(f"they did not end well\n{described(tunnel)}")
 
     def _ping(self, host: Node, other: Program) -> subprocess.Popen[str]:
         argv = ["ping", "-n", "-D", "-i0.01", f"-w{PATIENCE:g}", str(other.ipv4)]
         return self._lab.popen(host, argv, stdout=subprocess.PIPE)
 
-    def _carry(self, tunnel: Tunnel) -> str:
+    def _carry(self, pair: Pair, tunnel: Tunnel) -> str:
         """Carry bytes over TCP; say what went wrong, if anything did."""
-        before, address = kinds(tunnel), str(tunnel.join.ipv4)
+        address = str(tunnel.join.ipv4)
         receiver = self._lab.popen(self._bob, [*TRAFFIC, "receive", address, str(PORT)], stdout=subprocess.PIPE)
         assert receiver.stdout is not None
         assert receiver.stdout.readline() == "ready\n"
@@ -178,7 +177,7 @@ class Crossing:
         arrived = receiver.communicate(timeout=60)[0]
         if sent.split()[:1] != [str(SIZE)] or sent != arrived:
             return f"sent {sent!r}, arrived {arrived!r}"
-        return "" if kinds(tunnel) == before else "the path changed its kind under traffic"
+        return "" if kinds(tunnel) <= pair.allowed else f"under traffic the path became {kinds(tunnel)}"
 
 
 def forget(home: Router) -> None:
@@ -192,6 +191,11 @@ def kinds(tunnel: Tunnel) -> set[Kind]:
     return {
         Kind(path["kind"]) if path else Kind.NONE for path in (tunnel.share.peer()["path"], tunnel.join.peer()["path"])
     }
+
+
+def described(tunnel: Tunnel) -> str:
+    """Show what both sides have done."""
+    return "\n".join(f"{side.name}: {side.describe()}" for side in (tunnel.share, tunnel.join))
 
 
 def other_ends(pair: Pair, tunnel: Tunnel) -> str:

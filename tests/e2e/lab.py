@@ -3,12 +3,16 @@
 ::
 
     with Lab() as lab:
-        stun = lab.start_stun(lab.add_server("stun"))       # 203.0.113.2:3478 and [2001:db8::2]:3478
+        stun = lab.start_stun(lab.add_server("stun"))       # 203.0.113.2 and .3, 2001:db8::2 and ::3, port 3478
         home = lab.add_router("home", LINUX)
-        alice = lab.add_host("alice", home)                 # 192.168.1.10, 2001:db8:2:1::10
-        bob = lab.add_host("bob")                           # 198.51.100.18, 2001:db8:1:1::2
-        lab.run(alice, ["ping", "-c1", str(bob.ipv4)])
-        lab.cut(bob)
+        alice = lab.add_host("alice", home)                 # 192.168.1.10, 2001:db8:2:1::a
+        carrier = lab.add_router("carrier", exact(mapping, filtering), is_carrier=True)
+        office = lab.add_router("office", LINUX, carrier=carrier)
+        bob = lab.add_host("bob", office)                   # behind two NATs
+        carol = lab.add_host("carol", ipv4=False)           # on the net: 2001:db8:1:2::2
+        lab.set_nat(home, replace(LINUX, outbound=Outbound.NO_UDP))
+        lab.run(alice, ["ping", "-c1", str(carol.ipv6)])
+        block(lab, alice, bob)                              # and other disturbances: tests.e2e.disturbance
 
 Nothing in it reaches, or is reached from, the machine's own network. Public addresses are documentation ranges
 (RFC 5737, RFC 3849). Namespaces carry the pid of their maker in their names; on the way out, also after a failure,
@@ -121,7 +125,8 @@ class Lab:
     def set_nat(self, router: Router, nat: Nat) -> None:
         """Let a router treat packets otherwise from now on; bindings of UDP are lost where it is translated exactly."""
         namespace = router.node.namespace
-        assert nat.udp is None or router.node.ipv4 is not None
+        if nat.udp is None and router.udp is not None:
+            raise LabError("the exact NAT of a router can become another one, but not the kernel's")
         if nat.udp is not None and router.udp is None:
             settings = {"public": str(router.node.ipv4), "inside": str(router.lan_v4), **nat.udp.to_json()}
             argv = [sys.executable, "-m", "tests.e2e.usernat", json.dumps(settings)]

@@ -34,6 +34,7 @@ from tests.e2e.serve import P2PTUN, Serve
 __all__ = ["P2PTUN", "Json", "Program", "Tunnel", "TunnelLab"]
 
 Json: TypeAlias = dict[str, Any]
+GOODBYE_TIME = 3.0
 
 
 def environment(runtime: Path) -> dict[str, str]:
@@ -172,6 +173,19 @@ class Tunnel:
     offer: str
     answer: str
     setup: float
+
+    def part(self) -> tuple[int, int]:
+        """Let the side that shared be interrupted, and the other hear of it, or be interrupted too; both exit codes.
+
+        A goodbye is a datagram: over two relays, that end as well, it may be lost.
+        """
+        self.share.stop()
+        code = self.share.exit_code()
+        try:
+            return code, self.join.exit_code(GOODBYE_TIME)
+        except AssertionError:
+            self.join.stop()
+            return code, self.join.exit_code()
 
 
 class TunnelLab(Lab):
