@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptun.stun.error import Code
-from p2ptun.turn.allocation import Arrived, Ended, Failed, Grant, Redirected, Refused
+from p2ptun.turn.allocation import Ended, Failed, Grant, Redirected, Refused
 from p2ptun.turn.client import Client
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import (
@@ -222,8 +222,8 @@ class Broker:
                     self._lose(lease, reason, now)
                 case Refused(peer, code):
                     self.events.append(PeerRefused(_relayed(lease, peer), peer, code, _reason(code)))
-                case Arrived(payload, peer):
-                    self.events.append(DataReceived(payload, peer, _relayed(lease, peer)))
+                case _:
+                    self.events.append(DataReceived(event.payload, event.peer, _relayed(lease, event.peer)))
 
     def _welcome(self, lease: Lease, grant: Grant, now: float) -> None:
         """Let an allocation serve, unless another server has its address."""

@@ -77,11 +77,6 @@ class Channels:
         """Tell whose number it is, bound already or not."""
         return self._peers.get(number)
 
-    def number(self, peer: Endpoint) -> int | None:
-        """Tell the number of `peer`, bound already or not."""
-        binding = self._bindings.get(peer)
-        return None if binding is None else binding.number
-
     def want(self, peer: Endpoint, now: float) -> None:
         """Have a channel for `peer`, and keep it; with all numbers taken there is none."""
         binding = self._bindings.get(peer)

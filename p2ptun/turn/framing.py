@@ -51,7 +51,7 @@ def decode_channel_data(data: bytes) -> tuple[int, bytes]:
     number, length = _HEADER.unpack_from(data)
     payload = bytes(data[CHANNEL_HEADER_LENGTH : CHANNEL_HEADER_LENGTH + length])
     if len(payload) < length:
-        raise MalformedPacket(f"ChannelData of {length} bytes is cut")
+        raise MalformedPacket(f"a frame of {length} bytes is cut")
     return number, payload
 
 

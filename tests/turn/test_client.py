@@ -333,6 +333,8 @@ def test_a_restarted_server_is_recognised_by_its_nonce() -> None:
 
 def test_after_a_long_sleep_there_is_one_end() -> None:
     table = ready()
+    table.relay.is_down = True
+    table.advance(25)  # a Refresh is in flight
     table.client.permit([PEER], table.now)
     table.client.probe(table.now)
     table.client.handle_timeout(table.now + 10_000)
