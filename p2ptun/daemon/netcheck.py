@@ -19,6 +19,7 @@ from p2ptun.daemon.group import single_error
 from p2ptun.daemon.reachability import Way, reach
 from p2ptun.daemon.relay_trial import RelayResult, RelayTrial
 from p2ptun.daemon.turn_credentials import Issued, TurnCredentials
+from p2ptun.errors import DeviceError
 from p2ptun.io.address import LocalAddress
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.monitor import read_network
@@ -80,26 +81,32 @@ class ServerFindings:
 
 @dataclass(slots=True)
 class Findings:
-    """All that was found; `took` is in seconds."""
+    """All that was found.
+
+    Attributes:
+        addresses: Those of this machine that a tunnel would use.
+        behaviors: What is before each address that a server was asked from.
+        servers: As they were named.
+        vantages: From where each server was asked.
+        problems: Why an address couldn't be asked from.
+        took: Seconds.
+    """
 
     addresses: tuple[LocalAddress, ...] = ()
     behaviors: list[tuple[Vantage, NatBehavior]] = field(default_factory=list)
     servers: list[ServerFindings] = field(default_factory=list)
+    vantages: dict[Endpoint, Vantage] = field(default_factory=dict)
+    problems: list[DeviceError] = field(default_factory=list)
     took: float = 0.0
 
     @property
     def best_server(self) -> tuple[Vantage, Endpoint] | None:
         """Choose a server that can measure lifetimes, one with two addresses first, and from where to ask it."""
-        for wants_second in (True, None):
-            for server in self.servers:
-                for way in server.ways:
-                    is_good = way.mapped is not None and way.server.endpoint.transport is Transport.UDP
-                    if is_good and server.has_second_address in (True, wants_second):
-                        return self._vantage_of(way.server.endpoint), way.server.endpoint
+        for server in sorted(self.servers, key=lambda each: not each.has_second_address):
+            for way in server.ways:
+                if way.mapped is not None and way.server.endpoint.transport is Transport.UDP:
+                    return self.vantages[way.server.endpoint], way.server.endpoint
         return None
-
-    def _vantage_of(self, server: Endpoint) -> Vantage:
-        return next(vantage for vantage, _ in self.behaviors if vantage.address.version == server.address.version)
 
 
 class Netcheck:
@@ -161,6 +168,7 @@ class Netcheck:
                 vantage = choose_vantage(network, guard, endpoint)
                 if vantage is None:
                     continue
+                self._findings.vantages[endpoint] = vantage
                 if endpoint.transport is Transport.UDP and _joins(groups.setdefault(vantage, []), endpoint):
                     continue
                 nursery.start_soon(self._reach, server, number, vantage, guard)
@@ -170,7 +178,13 @@ class Netcheck:
             nursery.start_soon(self._explore, vantage, guard, endpoints)
 
     async def _explore(self, vantage: Vantage, guard: RouteGuard, servers: Sequence[Endpoint]) -> None:
-        behavior = await explore(vantage, guard, servers, self._handle)
+        if not servers:
+            return
+        try:
+            behavior = await explore(vantage, guard, servers, self._handle)
+        except DeviceError as error:  # the address went meanwhile; others may do
+            self._findings.problems.append(error)
+            return
         self._findings.behaviors.append((vantage, behavior))
         self._findings.behaviors.sort(key=lambda each: each[0].address.version)
 

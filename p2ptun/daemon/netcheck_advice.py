@@ -55,6 +55,8 @@ def _all_warnings(findings: Findings) -> Iterator[Health]:
     if not findings.addresses and not any(server.is_reached for server in findings.servers):
         yield Health("no-network", "This machine has no network address.", "Connect it to a network: ip -br address")
         return
+    for problem in findings.problems:
+        yield Health("no-socket", str(problem), problem.remedy)
     for server in findings.servers:
         yield from _server_warnings(server)
     yield from _udp_warnings(findings)

@@ -12,6 +12,7 @@ from p2ptun.daemon.netcheck import Findings, ServerFindings
 from p2ptun.daemon.netcheck_advice import meaning, warnings
 from p2ptun.daemon.reachability import Way
 from p2ptun.daemon.relay_trial import RelayResult
+from p2ptun.errors import DeviceError
 from p2ptun.io.address import LocalAddress
 from p2ptun.io.resolver import ResolutionError
 from p2ptun.nat.behavior import Allocation, Filtering, Mapping, NatBehavior, PortAllocation, can_meet
@@ -33,6 +34,10 @@ def behavior(mapping: Mapping | None = EIM, filtering: Filtering | None = APDF) 
 
 def way(transport: Transport, time: float | None = 0.01, problem: SendError | None = None, detail: str = "") -> Way:
     return Way(Server(Endpoint.of(HOST, 3478, transport), HOST), time, None, problem, detail)
+
+
+def seen(address: str) -> Way:
+    return Way(Server(Endpoint.of(address, 3478), address), 0.01, Endpoint(PUBLIC, 40000))
 
 
 def server(uri: str, *ways: Way, **fields: object) -> ServerFindings:
@@ -135,6 +140,25 @@ def test_a_relay_refuses() -> None:
     assert ids(findings(GOOD, refusing)) == ["relay-refused"]
     refusing.ways = [way(Transport.UDP, None)]
     assert ids(findings(GOOD, refusing)) == ["server-silent"]
+
+
+def test_an_address_that_went_meanwhile() -> None:
+    found = findings(GOOD)
+    found.problems.append(DeviceError("192.168.1.10 is no address of this machine.", "Look: ip -br address"))
+    assert ids(found) == ["no-socket"]
+
+
+def test_who_measures_lifetimes() -> None:
+    """Who answered over UDP; one with two addresses first."""
+    vantage = Vantage(LOCAL, "eth0")
+    plain = server(f"stun:{HOST}", seen("203.0.113.3"), has_second_address=False)
+    double = server(f"stun:{HOST}", seen("203.0.113.4"), has_second_address=True)
+    silent = server(f"stun:{HOST}", way(Transport.UDP, None))
+    over_tcp = server(f"stun:{HOST}", way(Transport.TCP))
+    for servers, best in (((silent, plain, double), double), ((silent, plain), plain), ((silent, over_tcp), None)):
+        found = findings(*servers)
+        found.vantages = {each.server.endpoint: vantage for one in servers for each in one.ways}
+        assert found.best_server == (None if best is None else (vantage, best.ways[0].server.endpoint))
 
 
 def test_what_cant_be_told() -> None:
