@@ -84,7 +84,8 @@ class Relay:
     scripts: dict[Method, Script] = field(default_factory=dict)
     seen: list[Message] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
-    numbers: dict[Endpoint, int] = field(default_factory=dict)
+    numbers: dict[tuple[Endpoint | None, Endpoint], int] = field(default_factory=dict)
+    client: Endpoint | None = None
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -104,9 +105,11 @@ class Relay:
         """The same, without what was only there to be challenged."""
         return [message for message in self.requests(method) if message.macs or self.credentials is None]
 
-    def receive(self, data: bytes, now: float) -> bytes | None:
+    def receive(self, data: bytes, now: float, client: Endpoint | None = None) -> bytes | None:
+        """Answer what came from a `client`, told by its token."""
         if self.is_down:
             return None
+        self.client = client
         if is_channel_data(data):
             self.frames.append(data)
             return None
@@ -141,8 +144,9 @@ class Relay:
                 peer, number = request.get(XOR_PEER_ADDRESS), request.get(CHANNEL_NUMBER)
                 assert peer is not None
                 assert number is not None
-                assert self.numbers.setdefault(peer, number) == number
-                assert list(self.numbers.values()).count(number) == 1
+                assert self.numbers.setdefault((self.client, peer), number) == number
+                taken = [number for (client, _), number in self.numbers.items() if client == self.client]
+                assert taken.count(number) == 1
                 return success_response(request)
             case Method.CREATE_PERMISSION:
                 return success_response(request)
@@ -215,7 +219,7 @@ class World:
     def _reach(self, transmit: Transmit) -> bytes | None:
         there = transmit.destination
         relay = self.relays.get((there.address, there.port, there.transport))
-        return relay.receive(transmit.payload, self.now) if relay else None
+        return relay.receive(transmit.payload, self.now, transmit.source) if relay else None
 
     def advance(self, seconds: float) -> None:
         """Let time pass, timer by timer."""
