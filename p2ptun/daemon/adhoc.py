@@ -39,6 +39,7 @@ from p2ptun.errors import AuthenticationFailed, RendezvousError
 from p2ptun.ice.agent import Agent
 from p2ptun.ice.config import PAC_TIMEOUT, AgentConfig
 from p2ptun.ice.credential import Credentials
+from p2ptun.ice.nat_hint import NatHint
 from p2ptun.ice.role import TIE_BREAKER_BYTES, Role
 from p2ptun.ice.scope import DEFAULT_REFUSED_NETWORKS
 from p2ptun.io import netlink
@@ -119,7 +120,7 @@ class AdhocTunnel:
             await underlay.open(network)
             self._check_forwarding()
             self._node.add_peer(Peer(PEER, self._new_agent(network), self._naming.names), trio.current_time())
-            driver = Driver(self._node, tun, self._handle, underlay.connect_server)
+            driver = Driver(self._node, tun, self._handle, underlay)
             parts = (self._naming, self._narrator, self._notices, self._relays, self._port_mapping)
             roaming = Roaming(network, underlay, driver, *parts)
             introduction = self._introduction()
@@ -179,6 +180,7 @@ class AdhocTunnel:
             refused_networks=DEFAULT_REFUSED_NETWORKS + tunnels,
             pac_timeout=patience,
             path_policy=self._options.path_policy,
+            hard_nat=self._options.hard_nat,
         )
         tie_breaker = int.from_bytes(os.urandom(TIE_BREAKER_BYTES), "big")
         return Agent(config, Credentials.generate(os.urandom), role, tie_breaker, os.urandom, self._node.pacer)
@@ -282,7 +284,7 @@ class AdhocTunnel:
         now = trio.current_time()
         if self._side is Side.SHARE:
             self._narrator.began_at = now
-        remote = IceParameters(theirs.credentials, theirs.candidates)
+        remote = IceParameters(theirs.credentials, theirs.candidates, nat=NatHint.decode(theirs.features))
         try:
             self._node.connect(PEER, identity, self._keys, self._mtu, remote, now)
         except AuthenticationFailed as error:

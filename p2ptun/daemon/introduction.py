@@ -174,6 +174,7 @@ class Introduction:
             addresses=self._options.addresses,
             address_bids=bid(session_id, self._used),
             routes=self._options.routes,
+            features=self._peer.agent.nat_hint.encode(),
         )
 
     async def _receive(self, check: Callable[[Description], None], kind: Kind) -> Description:

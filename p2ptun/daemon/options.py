@@ -32,7 +32,8 @@ class AdhocOptions:
     """What the person asked for; None and empty mean "decide for me". Times are in seconds.
 
     `hides_addresses`: names stand for this machine's addresses in all that the other side is told.
-    `maps_ports`: the router is asked to forward the ports of this side's sockets.
+    `maps_ports`: the router is asked to forward the ports of this side's sockets. `hard_nat`: this side takes part in a
+    search for ports where the NATs let no direct path come up by itself.
     `ca_file`: who else may vouch for a relay's name, in PEM, besides those whom this machine trusts anyway.
     """
 
@@ -46,6 +47,7 @@ class AdhocOptions:
     path_policy: PathPolicy = PathPolicy.ANY
     hides_addresses: bool = False
     maps_ports: bool = True
+    hard_nat: bool = True
     psk: bytes | None = field(default=None, repr=False)
     mtu: int | None = None
     algorithms: tuple[Algorithm, ...] = ()

@@ -387,4 +387,5 @@ class Connection:
         self._enter(state, reason)
         self._deadlines.clear()
         self._lookout.rest()
+        self.hard_nat.rest()
         self.path = Path(self._config, self._random_bytes)

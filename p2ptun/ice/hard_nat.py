@@ -103,12 +103,17 @@ class HardNat:
         if self._phase is Phase.WAITING:
             self._next_at = now + START_DELAY
 
+    def rest(self) -> None:
+        """Search no more, until there is a reason to."""
+        self._release()
+        self._phase, self._next_at, self._pause = Phase.RESTING, None, PAUSE[0]
+
     def settle(self, now: float) -> None:
         """Begin or end the search, as what has happened suggests."""
         self._keep_found(now)
         is_wanted = self._approach is not None and not self._has_direct_path  # in this order: most have no approach
         if not is_wanted and self._phase is not Phase.RESTING:
-            self._rest()
+            self.rest()
         elif is_wanted and self._phase is Phase.RESTING:
             self._phase, self._next_at = Phase.WAITING, now + START_DELAY
 
@@ -204,10 +209,6 @@ class HardNat:
         if spares:
             for base in {pair.base for pair in self._lineage.valid_pairs}.intersection(spares):
                 self._gatherer.keep_spare(base, now)
-
-    def _rest(self) -> None:
-        self._release()
-        self._phase, self._next_at, self._pause = Phase.RESTING, None, PAUSE[0]
 
     def _release(self) -> None:
         self._destinations = iter(())

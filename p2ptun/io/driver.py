@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, Protocol
 
 import trio
 
@@ -20,25 +20,41 @@ from p2ptun.node.event import NodeEvent
 from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE
 from p2ptun.node.node import Node
+from p2ptun.node.order import CloseSpares, OpenSpares
 from p2ptun.turn.order import CloseSocket, OpenSocket
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, SendError, Transmit
 
-ConnectServer: TypeAlias = Callable[[Endpoint, Server], Socket | SendError]
-"""Opens the socket of a token to a TURN server, or says why not; it waits for nothing (`Underlay.connect_server`)."""
+
+class SocketSource(Protocol):
+    """Opens what a node orders, or says why not; it waits for nothing. `Underlay` says what each door does."""
+
+    def connect_server(self, token: Endpoint, server: Server) -> Socket | SendError: ...
+
+    def open_spare(self, base: Endpoint) -> Socket | SendError: ...
 
 
-def without_servers(token: Endpoint, server: Server) -> SendError:
-    """Refuse to open sockets to servers: for a driver that has nobody to open them."""
-    return SendError.UNREACHABLE
+class NoSockets:
+    """Opens nothing: for a driver that has only the sockets it is given."""
+
+    def connect_server(self, token: Endpoint, server: Server) -> SendError:
+        """Refuse."""
+        return SendError.UNREACHABLE
+
+    def open_spare(self, base: Endpoint) -> SendError:
+        """Refuse."""
+        return SendError.UNREACHABLE
+
+
+NO_SOCKETS = NoSockets()
 
 
 class Driver:
     """Runs one node over one TUN device and the sockets of its bases.
 
     Commands reach the node through `node` itself; whoever calls one from another task calls `flush` afterwards. Sockets
-    come and go while it runs; their owner closes them after `remove_socket`. Sockets to TURN servers are opened and
-    closed as the node orders; `sockets` has them by their tokens.
+    come and go while it runs; their owner closes them after `remove_socket`. Sockets to TURN servers, which `sockets`
+    has by their tokens, and those of port searches, which it hasn't, are opened and closed as the node orders.
     `handle_event` is called for every event of the node, in order, in the task that caused it; it must not block.
     """
 
@@ -47,13 +63,14 @@ class Driver:
         node: Node,
         tun: TunDevice,
         handle_event: Callable[[NodeEvent], None],
-        connect_server: ConnectServer = without_servers,
+        source: SocketSource = NO_SOCKETS,
     ) -> None:
         self.node = node
         self._tun = tun
         self._handle_event = handle_event
-        self._connect_server = connect_server
+        self._source = source
         self._sockets: dict[Endpoint, Socket] = {}
+        self._spares: dict[Endpoint, None] = {}
         self._nursery: trio.Nursery | None = None
         self._past_drops: Counter[str] = Counter()
         self._timer = trio.CancelScope()
@@ -62,8 +79,8 @@ class Driver:
 
     @property
     def sockets(self) -> Mapping[Endpoint, Socket]:
-        """The sockets by the address they are bound to, or their token."""
-        return self._sockets
+        """The sockets by the address they are bound to, or their token; those of port searches left out."""
+        return {base: socket for base, socket in self._sockets.items() if base not in self._spares}
 
     @property
     def drops(self) -> Counter[str]:
@@ -142,19 +159,35 @@ class Driver:
                     self._open(token, server, self._nursery)
                 case CloseSocket(token):
                     outdated.append(token)
+                case OpenSpares(peer, base, count):
+                    for _ in range(count):
+                        self._open_spare(peer, base, self._nursery)
+                case CloseSpares(bases):
+                    outdated += bases
         return outdated
 
     def _open(self, token: Endpoint, server: Server, nursery: trio.Nursery) -> None:
-        opened = self._connect_server(token, server)
+        opened = self._source.connect_server(token, server)
         if isinstance(opened, SendError):
             self.node.record_send_error(token, server.endpoint, opened, trio.current_time())
         else:
             self._sockets[token] = opened
             nursery.start_soon(self._read, opened)
 
+    def _open_spare(self, peer: str, base: Endpoint, nursery: trio.Nursery) -> None:
+        opened = self._source.open_spare(base)
+        if isinstance(opened, SendError):
+            self._past_drops[f"open: {opened.value}"] += 1
+            return
+        self._sockets[opened.local] = opened
+        self._spares[opened.local] = None
+        nursery.start_soon(self._read, opened)
+        self.node.add_spare_address(peer, opened.local, trio.current_time())
+
     def _forget(self, base: Endpoint) -> Socket:
         """Use a socket no longer, but keep in mind what got lost there."""
         socket = self._sockets.pop(base)
+        self._spares.pop(base, None)
         self._past_drops.update(_drops_of(socket))
         return socket
 

@@ -46,6 +46,7 @@ class UdpSocket:
         """Take over a bound, non-blocking socket; `bind` makes one."""
         self.send_errors: Counter[SendError] = Counter()
         self.receive_errors: Counter[str] = Counter()
+        self.options = options
         self.is_marked = set_mark(sock, options.fwmark)
         self.is_confined = confine(sock, options.interface)
         self._guard = None if self.is_confined else options.guard
@@ -93,6 +94,11 @@ class UdpSocket:
             else "The port range is empty.",
             "Choose other ports, or 0 for any that is free.",
         )
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it was closed."""
+        return self._socket.fileno() < 0
 
     @property
     def has_segmentation(self) -> bool:

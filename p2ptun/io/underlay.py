@@ -22,8 +22,9 @@ from p2ptun.io.address import MAX_CANDIDATE_ADDRESSES, LocalAddress
 from p2ptun.io.base import Socket
 from p2ptun.io.guard import RouteGuard
 from p2ptun.io.network import Network
+from p2ptun.io.refusal import send_error
 from p2ptun.io.server_socket import ServerSocket, anywhere, open_server_socket
-from p2ptun.io.socket_options import SocketOptions
+from p2ptun.io.socket_options import SocketOptions, open_socket
 from p2ptun.io.tcp import TcpBase
 from p2ptun.io.tls import Trust
 from p2ptun.io.udp import UdpSocket
@@ -75,6 +76,7 @@ class Underlay:
         self._network = Network((), ())
         self._servers: list[ServerSocket] = []
         self._sockets: dict[Place, list[Socket]] = {}
+        self._spares: dict[Endpoint, UdpSocket] = {}
         self._last_ports: dict[IPAddress, int] = {}
 
     @property
@@ -133,14 +135,33 @@ class Underlay:
         for server in self._servers:
             if server.bound.address in vanished:
                 server.lose(SendError.SOURCE_GONE)
+        for spare in [each for each in self._spares.values() if each.local.address in vanished]:
+            user.remove_socket(spare.local)
+            spare.close()
 
     def learn(self, network: Network) -> None:
         """Ask anew which way datagrams go: routes have changed, or links of tunnels."""
         self._network = network
         self._guard.learn(network.links)
         self._servers = [each for each in self._servers if not each.is_closed]
-        for socket in (*self.sockets, *self._servers):
+        self._spares = {base: each for base, each in self._spares.items() if not each.is_closed}
+        for socket in (*self.sockets, *self._servers, *self._spares.values()):
             socket.forget_routes()
+
+    def open_spare(self, base: Endpoint) -> UdpSocket | SendError:
+        """Open one more socket beside the one that is bound to `base`, on any port, or say why not. It never waits.
+
+        Whoever asked for it closes it; `follow` does, too, when the address goes.
+        """
+        beside = next((each for each in self.sockets if each.local == base and isinstance(each, UdpSocket)), None)
+        if beside is None:
+            return SendError.SOURCE_GONE
+        try:
+            spare = UdpSocket(open_socket(Endpoint(base.address, 0), beside.options), beside.options)
+        except OSError as error:
+            return send_error(error.errno)
+        self._spares[spare.local] = spare
+        return spare
 
     def connect_server(self, token: Endpoint, server: Server) -> ServerSocket | SendError:
         """Open the socket of an allocation, or say why not. It waits for nothing; whoever reads it makes it go on."""
@@ -162,7 +183,7 @@ class Underlay:
 
     def close(self) -> None:
         """Close everything; twice is harmless."""
-        _close((*self.sockets, *self._servers))
+        _close((*self.sockets, *self._servers, *self._spares.values()))
         self._guard.close()
 
     def __enter__(self) -> Underlay:

@@ -287,6 +287,16 @@ def test_search_ends_with_a_direct_path_and_with_the_wish_for_it() -> None:
     assert {packet.destination for _, packet in probes(other, 3.0)} <= {at(THEIR_OUTSIDE)}
 
 
+def test_agent_that_fails_or_ends_gives_its_sockets_back() -> None:
+    duel = lonely(HARD, EASY)
+    duel.wait(START_DELAY)
+    spare = at("10.0.0.1:20000")
+    duel.agent.add_spare_address(spare, duel.now)
+    duel.agent.close(duel.now)
+    assert released(duel)[-1].bases == (spare,)
+    assert duel.agent.next_timeout() is None
+
+
 def test_changed_network_begins_the_search_anew() -> None:
     duel = lonely(EASY, HARD)
     probes(duel, START_DELAY + 11.0)

@@ -74,7 +74,7 @@ async def driving(node: Ordering) -> AsyncIterator[tuple[Driver, Underlay]]:
     """Run a driver over an underlay on loopback that has no sockets but those to servers."""
     with Underlay() as underlay:
         underlay.learn(Network((HERE,), (HERE,), links={1: False}))
-        driver = Driver(node, FakeTun(), lambda _: None, underlay.connect_server)
+        driver = Driver(node, FakeTun(), lambda _: None, underlay)
         async with trio.open_nursery() as nursery:
             driver.start(nursery, [])
             yield driver, underlay
@@ -195,7 +195,7 @@ async def test_a_node_asks_a_server_for_an_address() -> None:
     machine = Machine(Role.CONTROLLING)
     with await UdpSocket.bind(IPV4) as server, Underlay() as underlay:
         underlay.learn(Network((HERE,), (HERE,), links={1: False}))
-        driver = Driver(machine.node, machine.tun, machine.events.append, underlay.connect_server)
+        driver = Driver(machine.node, machine.tun, machine.events.append, underlay)
         async with trio.open_nursery() as nursery:
             driver.start(nursery, [])
             machine.node.add_turn_server(Server(server.local, "turn.example"), None, None, trio.current_time())
