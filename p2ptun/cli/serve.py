@@ -154,8 +154,8 @@ def _endpoint(option: str, text: str, default_port: int) -> Endpoint:
     """Read `192.0.2.1`, `192.0.2.1:3478`, `2001:db8::1` or `[2001:db8::1]:3478`."""
     address, port = text, str(default_port)
     if text.startswith("["):
-        address, _, port = text[1:].partition("]")
-        port = port[1:] if port.startswith(":") else port or str(default_port)
+        address, bracket, rest = text[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else rest or (str(default_port) if bracket else "")
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
     example = f"192.0.2.1:{default_port} or [2001:db8::1]:{default_port}"

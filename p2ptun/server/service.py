@@ -115,7 +115,7 @@ class Service:
             try:
                 self._certificate.reload()
             except ConfigError as error:
-                self._emit(ErrorEvent(f"The old certificate stays in use: {error}", error.remedy))
+                self._emit(ErrorEvent(str(error), f"The old certificate stays in use. {error.remedy}"))
             else:
                 self._emit(ReloadedEvent())
 

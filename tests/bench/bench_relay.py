@@ -123,8 +123,8 @@ def report(title: str, ours: Results, theirs: Results) -> None:
         print(f"{name:18}{cells}  {ratio:5.2f} times the packets, {cpu:5.2f} times per CPU")
     made, other = ours["allocations"], theirs["allocations"]
     ratio = made["per_second"] / other["per_second"]
-    cells = [f"{each['per_second']:,.0f}/s  {each['cpu_ms']:.2f} ms CPU" for each in (made, other)]
-    print(f"{'allocations':18}{cells[0]:>34}{cells[1]:>34}  {ratio:5.2f} times")
+    texts = [f"{each['per_second']:,.0f}/s  {each['cpu_ms']:.2f} ms CPU" for each in (made, other)]
+    print(f"{'allocations':18}{texts[0]:>34}{texts[1]:>34}  {ratio:5.2f} times")
 
 
 def describe(flow: dict[str, float]) -> str:

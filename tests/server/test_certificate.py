@@ -44,7 +44,7 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_key_with_a_password_is_refused_without_asking(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     locked = tmp_path / "locked.key"
-    command = ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", locked]
+    command = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(locked)]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(ConfigError) as error:
         Certificate(certificate, locked)

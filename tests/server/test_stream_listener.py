@@ -76,7 +76,8 @@ async def test_a_stream_lives_as_long_as_its_allocation(tmp_path: Path) -> None:
         (connection,) = place.exchange._connections.values()
         assert connection.has_allocation
         await in_thread(client.release)
-        assert not connection.has_allocation
+        assert place.exchange.connections == 1
+        assert not any(each.has_allocation for each in place.exchange._connections.values())
         client.socket.close()
 
 

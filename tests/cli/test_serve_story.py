@@ -1,0 +1,76 @@
+"""What `p2ptun serve` shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from p2ptun.cli.serve_story import ServeView
+from p2ptun.server.event import (
+    AllocationEvent,
+    ClosedEvent,
+    ErrorEvent,
+    Event,
+    ListeningEvent,
+    ReadyEvent,
+    RefusedEvent,
+    ReloadedEvent,
+    SkippedEvent,
+)
+
+RELAYED = ["192.0.2.9:50000"]
+LINES: list[tuple[Event, str]] = [
+    (ListeningEvent("udp", "192.0.2.1", 3478), "udp        192.0.2.1:3478"),
+    (ListeningEvent("tls", "2001:db8::1", 443), "tls        [2001:db8::1]:443"),
+    (ReadyEvent(False, [], 1, 2), "serving    STUN"),
+    (
+        ReadyEvent(True, ["192.0.2.9"], 50000, 50999),
+        "serving    STUN with the behaviour of NATs (RFC 5780); TURN from 192.0.2.9, ports 50000-50999",
+    ),
+    (
+        AllocationEvent("made", "udp", "192.0.2.3:4", RELAYED, "al"),
+        "allocated  192.0.2.9:50000 for 192.0.2.3:4 (al, udp)",
+    ),
+    (
+        AllocationEvent("ended", "udp", "192.0.2.3:4", RELAYED, "al", "expired", 3, 2048),
+        "released   192.0.2.9:50000 of 192.0.2.3:4: expired; relayed 2.0 KiB",
+    ),
+    (
+        RefusedEvent("tcp", "192.0.2.3:4", "allocate", 401, "Unauthenticated", ""),
+        "refused    192.0.2.3:4 (unknown, tcp): allocate: 401 Unauthenticated",
+    ),
+    (SkippedEvent(7), "skipped    7 more of these"),
+    (ReloadedEvent(), "reloaded   the certificate"),
+    (ErrorEvent("It failed.", "Mend it."), "note       It failed. Mend it."),
+    (ClosedEvent(62, 1, 2048, {}), "closed     after 1m2s; relayed 2.0 KiB"),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), LINES)
+def test_people_read_lines(event: Event, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ServeView(False).show(event)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"{line}\n"
+
+
+def test_the_most_frequent_drops_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ServeView(False).show(ClosedEvent(1, 0, 0, {f"reason {number}": number for number in range(9)}))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "dropped    8 reason 8, 7 reason 7, 6 reason 6, 5 reason 5, 4 reason 4"
+
+
+def test_text_from_afar_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    ServeView(False).show(AllocationEvent("made", "udp", "192.0.2.3:4", RELAYED, "\x1b[2J[red]al\u202e\n"))
+    printed = capsys.readouterr().err
+    assert printed.endswith("([2J[red]al, udp)\n")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("event", [event for event, _ in LINES])
+def test_programs_read_objects(event: Event, capsys: pytest.CaptureFixture[str]) -> None:
+    ServeView(True).show(event)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["event"]
+    assert printed.err == ""
