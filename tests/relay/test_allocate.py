@@ -325,13 +325,14 @@ def test_quotas_hold_while_sockets_are_being_opened() -> None:
     assert ask(second, UDP_TRANSPORT) == 486
 
 
+@pytest.mark.parametrize("kind", [(), (PAIR,)])
 @pytest.mark.parametrize("is_opened", [True, False])
-def test_a_client_that_hung_up_gets_nothing(is_opened: bool) -> None:
+def test_a_client_that_hung_up_gets_nothing(is_opened: bool, kind: tuple[AttributeValue, ...]) -> None:
     world = World()
     client = Client(world, replace(ALICE, transport=Transport.TCP))
     client.refresh()
     world.held = []
-    client.deliver(client.sign(Method.ALLOCATE, UDP_TRANSPORT, PAIR))
+    client.deliver(client.sign(Method.ALLOCATE, UDP_TRANSPORT, *kind))
     world.server.connection_closed(client.endpoint, client.local, world.now)
     world.refused_ports = 0 if is_opened else 1
     assert world.release() == []

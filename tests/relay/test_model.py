@@ -21,6 +21,7 @@ from tests.relay.world import (
     LISTENER,
     PEER,
     PEER6,
+    RELAY4,
     UDP_TRANSPORT,
     Client,
     World,
@@ -79,12 +80,14 @@ class RelayMachine(RuleBasedStateMachine):
     @rule(index=INDEX, peers=st.lists(PEERS, max_size=3))
     def permit(self, index: int, peers: list[Endpoint]) -> None:
         if self.clients[index].permit(*peers) == 0:
+            assert all(peer in FREE or peer.address == RELAY4 for peer in peers)  # ports are looked at when data comes
             for peer in peers:
                 self._remember(index, peer)
 
     @rule(index=INDEX, number=NUMBERS, peer=PEERS)
     def bind(self, index: int, number: int, peer: Endpoint) -> None:
         if self.clients[index].bind(number, peer) == 0:
+            assert peer in FREE or (peer in OURS and peer in self.world.sockets)
             self._remember(index, peer)
 
     @rule(index=INDEX, peer=PEERS)
