@@ -6,6 +6,9 @@ Each relay is alone on one processor, in a network namespace of its own behind a
 everything else of the load are on another (`relay_load`). The two relays take turns, and the best of a relay's rounds
 counts: others use the machine too, and that only makes things slower. First with the link's default offloads, then
 with all of them off. Prints ratios; asserts nothing.
+
+Behind each rate stands what limited it: the relay, the load, or others who used the processor. In the last two cases
+the ratio of packets says little; that of packets per second of the relay's own CPU holds on a busy machine too.
 """
 
 from __future__ import annotations
