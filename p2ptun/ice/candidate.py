@@ -34,7 +34,8 @@ class Candidate:
         priority: 1 to 2^31 - 1 (RFC 8445 5.1.2).
         foundation: Equal for candidates that will probably share their fate (RFC 8445 5.1.1.3).
         base: What we send from to use it: the socket's address. For a remote candidate the endpoint itself.
-        related: For a reflexive or relayed candidate the address behind it, when told. For people only.
+        related: For a reflexive or relayed candidate the address behind it, when told, for people only. For one that
+            was learnt from a check the relay of the peer's at the same address, if there is one.
         generation: The ICE generation it belongs to, counted up by each restart.
         ufrag: The user name fragment that it was signalled with; empty when it wasn't told.
         tcp_type: For TCP only.
@@ -56,6 +57,12 @@ class Candidate:
     def transport(self) -> Transport:
         """What carries it."""
         return self.endpoint.transport
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay stands there; it may have given the peer another port which the peer couldn't tell yet."""
+        is_learnt_from_one = self.type is CandidateType.PEER_REFLEXIVE and self.related is not None
+        return self.type is CandidateType.RELAYED or (is_learnt_from_one and self.base == self.endpoint)
 
     def to_sdp(self) -> str:
         """Write it as RFC 8839 5.1 has it, without `a=`: with its name, if it has one, or with its address.

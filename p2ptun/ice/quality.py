@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.types import Transport
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Quality:
 def rank(pair: CandidatePair) -> int:
     """Tell the kind of a pair: 0 direct over UDP, 1 over TCP, 2 relayed, 3 relayed to us over TCP."""
     local = pair.valid.local if pair.valid else pair.local
-    is_relayed = CandidateType.RELAYED in (local.type, pair.remote.type)
+    is_relayed = local.is_relayed or pair.remote.is_relayed
     return 2 * is_relayed + (local.transport is not Transport.UDP)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from p2ptun.ice.candidate import Candidate
-from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.event import PairSelected
 from p2ptun.types import Endpoint
 
@@ -39,8 +38,7 @@ class Path:
     @property
     def kind(self) -> PathKind:
         """Tell whether a relay stands at either end."""
-        relayed = CandidateType.RELAYED in (self.local.type, self.remote.type)
-        return PathKind.RELAY if relayed else PathKind.DIRECT
+        return PathKind.RELAY if self.local.is_relayed or self.remote.is_relayed else PathKind.DIRECT
 
     def is_same_way(self, other: Path) -> bool:
         """Tell whether datagrams take the same way on both, whatever else is known of them."""

@@ -93,3 +93,20 @@ def test_services_on_well_known_ports_are_no_candidates(port: int, kind: TcpType
     told = replace(host("192.0.2.1:1"), endpoint=Endpoint.of("192.0.2.1", port, Transport.TCP), tcp_type=kind)
     assert RemoteCandidates(2).is_refused(told) is is_refused
     assert not RemoteCandidates(2).is_refused(host("192.0.2.1:25")), "over UDP nothing is opened"
+
+
+def test_what_comes_from_another_port_of_a_relay_is_relayed_too() -> None:
+    remotes = RemoteCandidates(8)
+    relay, direct = at("203.0.113.9:50000"), at("198.51.100.1:7")
+    remotes.add(Candidate(CandidateType.RELAYED, relay, 1, "1", relay))
+    again = remotes.learn(at("203.0.113.9:50001"), 99)
+    third = remotes.learn(at("203.0.113.9:50002"), 99)
+    other = remotes.learn(direct, 99)
+    assert again is not None
+    assert third is not None
+    assert other is not None
+    assert [(each.type, each.is_relayed) for each in (again, third, other)] == [
+        (CandidateType.PEER_REFLEXIVE, True),
+        (CandidateType.PEER_REFLEXIVE, True),
+        (CandidateType.PEER_REFLEXIVE, False),
+    ]
