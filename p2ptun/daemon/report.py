@@ -16,6 +16,7 @@ from p2ptun.daemon.status import (
     Status,
     path_status,
 )
+from p2ptun.ice.nat_hint import MappingKind
 from p2ptun.node.link import Link, Traffic
 from p2ptun.node.node import Node
 from p2ptun.node.path import Path
@@ -23,6 +24,8 @@ from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import encode_key
 from p2ptun.turn.server import Server
 from p2ptun.turn.status import AllocationStatus
+
+_MAPPINGS = {MappingKind.INDEPENDENT: "endpoint-independent", MappingKind.DEPENDENT: "endpoint-dependent"}
 
 
 def report(
@@ -32,12 +35,18 @@ def report(
     return Status(
         schema_version=SCHEMA_VERSION,
         interface=interface,
-        nat=NatStatus(),
+        nat=_nat_status(node),
         peers=[_peer_status(node, peer, interface.mtu, now) for peer in node.peers],
         health=list(health),
         drops=dict(drops),
         relays=[_relay_status(each, now) for each in node.relays.allocations],
     )
+
+
+def _nat_status(node: Node) -> NatStatus:
+    """Say what the servers' answers tell of the NAT before us; only `p2ptun netcheck` asks about filtering."""
+    known = (peer.agent.nat_hint.mapping for peer in node.peers)
+    return NatStatus(mapping=next((_MAPPINGS[mapping] for mapping in known if mapping in _MAPPINGS), None))
 
 
 def _relay_status(allocation: AllocationStatus, now: float) -> RelayStatus:

@@ -10,11 +10,15 @@ import jsonschema
 import msgspec
 import pytest
 
+from p2ptun.aead.buffer import Batch
 from p2ptun.daemon.report import report
 from p2ptun.daemon.status import Health, InterfaceStatus, Status, path_status
 from p2ptun.ice.role import Role
 from p2ptun.node.event import FailureReason
+from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
+from p2ptun.stun.message import decode_message, encode_message, success_response
 from tests.node.world import World, ping, pong
+from tests.sim.network import at
 from tests.sim.node import NodeHost
 
 SCHEMA = json.loads(files("p2ptun.cli").joinpath("status.schema.json").read_text("utf-8"))
@@ -117,3 +121,28 @@ def test_health_and_interface_are_told_as_given() -> None:
 
 def test_no_path_is_none() -> None:
     assert path_status(None, 1400) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "mapping"),
+    [
+        (["198.51.100.1:7"], None),
+        (["198.51.100.1:7", "198.51.100.1:7"], "endpoint-independent"),
+        (["198.51.100.1:7", "198.51.100.1:8"], "endpoint-dependent"),
+    ],
+)
+def test_mapping_of_the_nat_as_servers_saw_it(seen: list[str], mapping: str | None) -> None:
+    world = World()
+    node, now = world.alice.node, world.network.now
+    (base,) = {each.base for each in node.peers[0].agent.local_candidates}
+    for number, _ in enumerate(seen):
+        node.add_stun_server(at(f"203.0.113.{number + 1}:3478"), now)
+    node.end_of_servers(now)
+    node.handle_timeout(now + 0.1)
+    while (asked := node.next_transmit()) is not None:
+        endpoint = at(seen[asked.destination.address.packed[-1] - 1])
+        answer = success_response(decode_message(asked.payload), (XOR_MAPPED_ADDRESS, endpoint))
+        datagram = Batch(2048)
+        datagram.append(encode_message(answer))
+        node.receive_datagrams(datagram, [asked.destination], base, now + 0.1)
+    assert document(world.alice)["nat"] == {"mapping": mapping, "filtering": None}
