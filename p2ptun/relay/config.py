@@ -21,9 +21,10 @@ class Limits:
         lifetime: The longest lifetime that is granted, in seconds (RFC 8656 7.2 recommends an hour).
         allocation_rate: Bytes a second that one allocation may relay, both ways together; 0 for no cap.
         total_rate: Bytes a second that all of them may relay, both ways together; 0 for no cap.
-        unauthenticated_rate: Bytes a second of answers that one address (IPv4, or IPv6 /56) may get over UDP before
-            it has proved who it is. Sources are forged: this is what a victim of reflection gets from us at most.
-        unauthenticated_burst: Bytes of such answers at once.
+        unauthenticated_rate: Bytes a second by which answers to one address (IPv4, or IPv6 /56) may be longer than its
+            requests, over UDP and before it has proved who it is. Sources are forged: so much more than the attacker
+            sends himself does a victim of reflection get from us at most.
+        unauthenticated_burst: The same at once.
     """
 
     allocations: int = 4096
@@ -34,8 +35,8 @@ class Limits:
     lifetime: int = 3600
     allocation_rate: int = 0
     total_rate: int = 0
-    unauthenticated_rate: int = 16_384
-    unauthenticated_burst: int = 65_536
+    unauthenticated_rate: int = 2048
+    unauthenticated_burst: int = 16_384
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""How many bytes of answers go to somebody who hasn't proved who he is: sources of datagrams are forged.
+"""By how many bytes answers to somebody who hasn't proved who he is may be longer than requests: sources are forged.
 
 A challenge (401) and a Binding success are larger than the smallest request that they answer. What a victim of forged
-sources gets is bounded by a rate per address. The table has a fixed size: addresses are hashed into it under a secret,
+sources gets beyond what the attacker sends is bounded by a rate per address. The table has a fixed size: addresses are hashed into it under a secret,
 so that nobody can choose whom he shares a slot with, and no flood of addresses makes it grow or forget.
 """
 
@@ -32,7 +32,7 @@ class Limiter:
         self._filled_at = array("d", bytes(8 * SLOTS))
 
     def take(self, address: IPAddress, size: int, now: float) -> bool:
-        """Count an answer of `size` bytes to `address`; False: it is too much, don't send it."""
+        """Count `size` bytes to `address`; False: it is too much, don't send it."""
         digest = blake2s(prefix_of(address), key=self._secret, digest_size=4).digest()
         slot = int.from_bytes(digest, "big") % SLOTS
         elapsed = max(0.0, now - self._filled_at[slot])

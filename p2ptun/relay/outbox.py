@@ -43,12 +43,14 @@ class Outbox:
         """Count what gets no answer."""
         self.drops[reason] += count
 
-    def answer_stranger(self, transmit: Transmit, asked: Endpoint, now: float) -> bool:
-        """Answer a request from `asked` that proved nothing; False when that address has had too much already.
+    def answer_stranger(self, transmit: Transmit, asked: Endpoint, size: int, now: float) -> bool:
+        """Answer a request of `size` bytes from `asked` that proved nothing; False when that was too much already.
 
-        Over a stream the client has shown that it receives there.
+        What counts is by how much the answer is longer: nobody forges a source to have less sent than he sends
+        himself. Over a stream the client has shown that it receives there.
         """
-        if asked.transport is Transport.UDP and not self._limiter.take(asked.address, len(transmit.payload), now):
+        excess = max(0, len(transmit.payload) - size)
+        if asked.transport is Transport.UDP and not self._limiter.take(asked.address, excess, now):
             self.drop(DropReason.RATE_LIMIT)
             return False
         self.transmits.append(transmit)

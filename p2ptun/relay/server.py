@@ -196,7 +196,8 @@ class Server:
 
     def _receive_binding(self, message: Message, source: Endpoint, local: Endpoint, now: float) -> None:
         if message.message_class is MessageClass.REQUEST:
-            self._outbox.answer_stranger(self._reflector.answer(message, source, local), source, now)
+            answer = self._reflector.answer(message, source, local)
+            self._outbox.answer_stranger(answer, source, len(message.raw), now)
         else:
             self._outbox.drop(DropReason.INDICATION)
 

@@ -88,7 +88,7 @@ class RelayService:
 
     def _challenge(self, request: Message, response: Message, client: Endpoint, local: Endpoint, now: float) -> None:
         payload = encode_message(response, fingerprint=request.has_fingerprint)
-        if not self._outbox.answer_stranger(Transmit(payload, local, client), client, now):
+        if not self._outbox.answer_stranger(Transmit(payload, local, client), client, len(request.raw), now):
             return
         error = response.get(ERROR_CODE)
         if error is not None and error.code != Code.STALE_NONCE and has_integrity(request):

@@ -57,8 +57,17 @@ def flood(world: World, data: bytes, sources: list[Endpoint]) -> int:
 def test_ten_thousand_attempts_from_one_address(data: bytes) -> None:
     world = World()
     sources = [Endpoint(ALICE.address, 1 + number) for number in range(ATTEMPTS)]
-    assert flood(world, data, sources) <= CONFIG.limits.unauthenticated_burst
-    assert world.server.drops[DropReason.RATE_LIMIT] > ATTEMPTS * 8 // 10
+    assert flood(world, data, sources) <= ATTEMPTS * len(data)
+    is_answer_longer = len(world.deliver(data, Endpoint(PEER.address, 7))[0].payload) > len(data)
+    assert (world.server.drops[DropReason.RATE_LIMIT] > ATTEMPTS * 8 // 10) is is_answer_longer
+
+
+def test_slow_attempts_from_one_address_bring_no_more_than_they_cost() -> None:
+    world, answered = World(), 0
+    for number in range(ATTEMPTS):
+        answered += sum(len(each.payload) for each in world.deliver(REQUEST, Endpoint(ALICE.address, 1 + number)))
+        world.now += 25.0 / ATTEMPTS
+    assert answered <= ATTEMPTS * len(REQUEST)
 
 
 def test_ten_thousand_attempts_from_forged_addresses() -> None:
@@ -70,12 +79,12 @@ def test_ten_thousand_attempts_from_forged_addresses() -> None:
 
 
 def test_a_victim_is_sent_no_more_than_the_rate() -> None:
-    world = World(config(unauthenticated_rate=1000, unauthenticated_burst=2000))
+    world = World(config(unauthenticated_rate=100, unauthenticated_burst=2000))
     answered = 0
     for _ in range(600):
         answered += sum(len(transmit.payload) for transmit in world.deliver(REQUEST, ALICE))
         world.now += 0.1
-    assert answered <= 2000 + 60 * 1000
+    assert answered <= 600 * len(REQUEST) + 2000 + 60 * 100
 
 
 def test_a_stream_has_shown_where_it_is() -> None:

@@ -27,11 +27,13 @@ def outbox(burst: int = 100) -> Outbox:
 def test_strangers_are_limited_over_udp_only() -> None:
     box = outbox()
     transmit = Transmit(bytes(60), LISTENER, ALICE)
-    assert box.answer_stranger(transmit, ALICE, NOW)
-    assert not box.answer_stranger(transmit, ALICE, NOW)
+    assert box.answer_stranger(transmit, ALICE, 0, NOW)
+    assert not box.answer_stranger(transmit, ALICE, 19, NOW)
     assert box.drops == {DropReason.RATE_LIMIT: 1}
-    assert all(box.answer_stranger(transmit, replace(ALICE, transport=Transport.TCP), NOW) for _ in range(5))
-    assert len(box.transmits) == 6
+    assert all(box.answer_stranger(transmit, replace(ALICE, transport=Transport.TCP), 0, NOW) for _ in range(5))
+    assert box.answer_stranger(transmit, ALICE, 20, NOW)  # 40 more than it cost, as much as is left
+    assert all(box.answer_stranger(transmit, ALICE, 60, NOW) for _ in range(5))
+    assert len(box.transmits) == 12
 
 
 def test_answers_are_sealed() -> None:
