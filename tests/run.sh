@@ -25,6 +25,10 @@ if [ "$(id -u)" -eq 0 ]; then
     need iproute2 "makes network namespaces" command -v ip
     need nftables "makes NATs and firewalls in them" command -v nft
     need iputils-ping "sends pings through the tunnel" command -v ping
+    need coturn "is another TURN server and client" command -v turnserver
+    need openssl "makes certificates for it" command -v openssl
+    need miniupnpd-nftables "maps ports, as home routers do" command -v miniupnpd
+    need ethtool "turns a link's offloads off" command -v ethtool
     need python3-gi "runs libnice, another ICE implementation" /usr/bin/python3 -c 'import gi'
     need gir1.2-nice-0.1 "is libnice" /usr/bin/python3 -c 'import gi; gi.require_version("Nice", "0.1")'
     [ -e /dev/net/tun ] || left_out+=("tests in namespaces: there is no /dev/net/tun (modprobe tun)")
@@ -72,7 +76,7 @@ PY
 
 heading "Checks"
 checks=("ruff check:lint" "ruff format:format" "mypy --strict:types")
-for package in stun ice noise tunnel; do checks+=("coverage of $package:covered $package"); done
+for package in stun ice turn relay nat noise tunnel; do checks+=("coverage of $package:covered $package"); done
 for entry in "${checks[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
     # shellcheck disable=SC2086  # the command's words are ours
