@@ -8,10 +8,10 @@ from tests.e2e.lab import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `root` where this machine can't run them, and say why; keep those of the CLI together."""
+    """Skip the tests marked `root` where this machine can't run them, and say why; keep files with laboratories whole."""
     for item in items:
         if "tests/e2e/" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
     privileged = [item for item in items if item.get_closest_marker("root")]
     if privileged and (reason := missing()):
         for item in privileged:

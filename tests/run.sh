@@ -100,7 +100,7 @@ fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
 fi
-# two at once: the tests in namespaces mostly wait, and stay in one process, for names in /run are theirs alone
+# two at once: the tests in namespaces mostly wait, and those of one file share a laboratory
 "$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1

@@ -1,8 +1,9 @@
 """By how many bytes answers to somebody who hasn't proved who he is may be longer than requests: sources are forged.
 
 A challenge (401) and a Binding success are larger than the smallest request that they answer. What a victim of forged
-sources gets beyond what the attacker sends is bounded by a rate per address. The table has a fixed size: addresses are hashed into it under a secret,
-so that nobody can choose whom he shares a slot with, and no flood of addresses makes it grow or forget.
+sources gets beyond what the attacker sends is bounded by a rate per address. The table has a fixed size: addresses are
+hashed into it under a secret, so that nobody can choose whom he shares a slot with, and no flood of addresses makes it
+grow or forget.
 """
 
 from __future__ import annotations

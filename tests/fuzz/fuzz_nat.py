@@ -5,8 +5,8 @@ from __future__ import annotations
 from p2ptun.nat.discovery import BASES, PATIENCE, Discovery
 from p2ptun.nat.lifetime import BASES as LIFETIME_BASES
 from p2ptun.nat.lifetime import LifetimeDiscovery
-from p2ptun.stun.trust import may_follow
 from p2ptun.stun.codec import MAGIC_COOKIE
+from p2ptun.stun.trust import may_follow
 from p2ptun.types import Endpoint
 
 NOW = 1000.0

@@ -18,7 +18,6 @@ from p2ptun.types import Endpoint, Transport
 from tests.relay.world import (
     ALICE,
     BOTH_FAMILIES,
-    CONFIG,
     PEER,
     STREAM_LISTENER,
     UDP_TRANSPORT,
