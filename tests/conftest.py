@@ -8,7 +8,7 @@ from tests.e2e.lab import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `root` where this machine can't run them, and say why; keep files with laboratories whole."""
+    """Skip the tests marked `root` where this machine can't run them, and say why; keep those of one lab together."""
     for item in items:
         if "tests/e2e/" in item.nodeid:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
