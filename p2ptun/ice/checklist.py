@@ -15,6 +15,11 @@ _RETRIABLE = (PairProblem.NO_ANSWER, PairProblem.SUPERSEDED, PairProblem.UNREACH
 _EVICTABLE = (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
 
 
+MAX_IN_A_ROW = 3
+"""Triggered checks before an ordinary one has its turn. Two NATs that map by destination show a new address with each
+check, and each triggers the next one: for ever, while the pair that works would wait."""
+
+
 class Checklist:
     """Every pair of one generation. Knows which to check next; sends nothing.
 
@@ -27,6 +32,7 @@ class Checklist:
         self._pairs: dict[PairKey, CandidatePair] = {}
         self._triggered: deque[CandidatePair] = deque()
         self._expired: set[PairKey] = set()
+        self._in_a_row = 0
 
     @property
     def pairs(self) -> list[CandidatePair]:
@@ -100,10 +106,16 @@ class Checklist:
             self._triggered.append(pair)
 
     def next_pair(self) -> CandidatePair | None:
-        """Take the pair to check now: a triggered one, else the best waiting, else a frozen one (RFC 8445 6.1.4.2)."""
-        if self._triggered:
+        """Take the pair to check now: a triggered one, else the best waiting, else a frozen one (RFC 8445 6.1.4.2).
+
+        After MAX_IN_A_ROW triggered ones it is another one's turn.
+        """
+        if self._triggered and self._in_a_row < MAX_IN_A_ROW:
+            self._in_a_row += 1
             return self._triggered.popleft()
-        return self._best(PairState.WAITING) or self._thawed()
+        self._in_a_row = 0
+        ordinary = self._best(PairState.WAITING) or self._thawed()
+        return self._triggered.popleft() if ordinary is None and self._triggered else ordinary
 
     def succeed(self, pair: CandidatePair) -> None:
         """Note a success and unfreeze the pairs of the same foundation (RFC 8445 7.2.5.3.3)."""
@@ -179,7 +191,8 @@ class Checklist:
         return {pair.foundation for pair in self._pairs.values() if pair.state is PairState.IN_PROGRESS}
 
     def _best(self, state: PairState) -> CandidatePair | None:
-        candidates = (pair for pair in self._pairs.values() if pair.state is state)
+        """Find the best pair in this state; those in the queue wait for their own turn."""
+        candidates = (pair for pair in self._pairs.values() if pair.state is state and pair not in self._triggered)
         return max(candidates, key=lambda pair: pair.priority, default=None)
 
     def _thawed(self) -> CandidatePair | None:

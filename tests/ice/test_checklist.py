@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2ptun.ice.checklist import Checklist
+from p2ptun.ice.checklist import MAX_IN_A_ROW, Checklist
 from p2ptun.ice.pair import CandidatePair, PairProblem, PairState, ValidPair
 from p2ptun.ice.role import Role
 from p2ptun.types import Endpoint, Transport
@@ -91,6 +91,20 @@ def test_triggered_pairs_come_first_in_their_order_and_once() -> None:
         checklist.trigger(item)
     assert [checklist.next_pair() for _ in range(2)] == [last, other]
     assert checklist.next_pair() is best
+
+
+def test_triggered_pairs_let_the_others_have_their_turn() -> None:
+    """As many as two NATs make that show a new address with each check; the one that works is the least of all."""
+    strangers = [pair(LOCAL, f"198.51.100.1:{number}") for number in range(1, 9)]
+    relay = pair("203.0.113.1:1", "198.51.100.9:9")
+    checklist = fill(*strangers, relay)
+    for stranger in strangers:
+        checklist.trigger(stranger)
+    taken = []
+    while (chosen := checklist.next_pair()) is not None:
+        chosen.state = PairState.IN_PROGRESS
+        taken.append(chosen)
+    assert taken == [*strangers[:MAX_IN_A_ROW], relay, *strangers[MAX_IN_A_ROW:]]
 
 
 def test_success_and_failure_take_a_pair_out_of_the_queue() -> None:
