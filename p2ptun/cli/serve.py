@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from hashlib import blake2s
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,15 +125,16 @@ def _options(
     if not stun + tls:
         raise ConfigError("", "--stun-listen", "there is nothing to listen on", "Give this machine's public address.")
     low, high = _ports(relay_ports)
+    credentials = _credentials(secret_file, users, realm)
     core = ServerConfig(
         realm=realm,
         relay_addresses=_relay_addresses(relay, relay_addresses, stun + tls),
         lowest_port=low,
         highest_port=high,
         allowed_peers=tuple(_parse(ip_network, "--allow-peer", each, "192.168.1.0/24") for each in allowed_peers),
+        port_key=_port_key(secret_file, users),
         limits=_limits(**limits),
     )
-    credentials = _credentials(secret_file, users, realm)
     if relay and credentials is None:
         raise ConfigError(
             "", "--relay", "anybody could send through it", "Say who may: --secret-file FILE, or --users FILE."
@@ -215,6 +217,12 @@ def _secret(path: Path) -> str:
     if not secret:
         raise ConfigError("", "--secret-file", f"there is no secret in {path}", remedy)
     return secret
+
+
+def _port_key(*files: Path | None) -> bytes:
+    """Make of the secrets, which outlive the server, the key by which clients get the same ports from the next one."""
+    known = [path.read_bytes() for path in files if path is not None]
+    return blake2s(b"\0".join(known), person=b"p2ptun-p").digest() if known else b""
 
 
 def _users(path: Path) -> dict[str, str]:

@@ -28,6 +28,7 @@ from p2ptun.stun.attribute import (
     AttributeValue,
 )
 from p2ptun.stun.codec import AddressError, AddressFamily
+from p2ptun.stun.ephemeral import expiry_of
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message
 from p2ptun.types import Endpoint
@@ -128,7 +129,7 @@ class Allocator:
         attempts = len(opening.refused) // pending.parity.ports
         relayed = None
         if not (opening.is_fixed or pending.is_cancelled or attempts >= MAX_ATTEMPTS):
-            relayed = self._means.ports.take(version, pending.parity)
+            relayed = self._means.ports.take(version, pending.parity, _owner(pending.exchange))
         if relayed is None:
             pending.failures.append(_address_error(version, Code.INSUFFICIENT_CAPACITY))
             self._settle(order_id, now)
@@ -190,7 +191,7 @@ class Allocator:
         self._pending[exchange.client, exchange.local] = pending
         openings = [_Opening(pending, reserved, True)] if reserved else []
         for version in () if reserved else wish.versions:
-            relayed = self._means.ports.take(version, wish.parity)
+            relayed = self._means.ports.take(version, wish.parity, _owner(exchange))
             if relayed is not None:
                 openings.append(_Opening(pending, relayed, False))
             elif self._means.ports.has_family(version):
@@ -254,6 +255,13 @@ class Allocator:
 
 def _next_to(relayed: Endpoint) -> Endpoint:
     return Endpoint(relayed.address, relayed.port + 1)
+
+
+def _owner(exchange: Exchange) -> str:
+    """Name who asks, the same after a restart of either side: not by a client port or an expiry, which are new then."""
+    user = exchange.user
+    label = user if expiry_of(user) is None else user.partition(":")[2]
+    return f"{exchange.client.address} {label}"
 
 
 def _address_error(version: int, code: Code) -> AddressError:

@@ -54,6 +54,8 @@ class ServerConfig:
         refused_peers: Networks that it may not reach besides those that it never does; these win over `allowed_peers`.
         hides_usernames: Whether clients are asked to send USERHASH instead of their user name (RFC 8489 9.2). Only
             for credentials that are known beforehand: nobody finds a time-limited user name by its hash.
+        port_key: 32 bytes at most, the same after a restart and known to nobody else: with it clients get the same
+            ports again. Empty: random ports.
         limits: How much it gives.
     """
 
@@ -65,6 +67,7 @@ class ServerConfig:
     allowed_peers: tuple[IPNetwork, ...] = ()
     refused_peers: tuple[IPNetwork, ...] = ()
     hides_usernames: bool = False
+    port_key: bytes = field(default=b"", repr=False)
     limits: Limits = field(default=Limits())
 
     def __post_init__(self) -> None:

@@ -199,8 +199,18 @@ def restarted_relay(scene: Scene) -> Outcome:
 
     Bob is on the net, where Alice's new address on the relay can find him; it is never told to him.
     """
+    return restarted(scene, scene.start((*scene.relays[0].options(UDP), "--path", "relay")))
+
+
+def restarted_between_hard_nats(scene: Scene) -> Outcome:
+    """The only relay is restarted, and nobody can reach anybody without it: both get their old addresses there."""
+    options = scene.relays[0].options(UDP)
+    return restarted(scene, scene.start(options, options))
+
+
+def restarted(scene: Scene, tunnel: Tunnel) -> Outcome:
+    """Restart the relay under traffic."""
     [relay] = scene.relays
-    tunnel = scene.start((*relay.options(UDP), "--path", "relay"))
     beats = scene.beat(tunnel, 20)
     time.sleep(SETTLED)  # the traffic before
     killed_at = time.monotonic()
@@ -305,6 +315,7 @@ OVER_OURS: Mapping[str, Story] = {
     "one relay of ours": one_relay,
     "only TCP 443 to ours": only_port_443,
     "restarted relay of ours": restarted_relay,
+    "restarted relay of ours between hard NATs": restarted_between_hard_nats,
     "moved side with ours": moved_side,
 }
 """The relay is `p2ptun serve`."""

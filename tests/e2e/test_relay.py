@@ -146,6 +146,7 @@ def test_a_relay_that_refuses_is_told_and_everything_else_works(
 LIMITS = {
     "restarted relay": 5000,
     "restarted relay of ours": 5000,
+    "restarted relay of ours between hard NATs": 5000,
     "killed relay": 3000,
     "renewed credentials": 1000,
     "moved side": 8000,

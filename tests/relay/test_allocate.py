@@ -27,6 +27,7 @@ from p2ptun.stun.attribute import (
     AttributeValue,
 )
 from p2ptun.stun.codec import AddressError
+from p2ptun.stun.ephemeral import EphemeralCredentials, ephemeral_credential
 from p2ptun.stun.message import Method, decode_message
 from p2ptun.types import Endpoint, Transport
 from tests.relay.world import (
@@ -362,3 +363,17 @@ def test_no_port_at_all_is_no_capacity_at_once() -> None:
     world = World(replace(CONFIG, relay_addresses=(RELAY4,), lowest_port=50001, highest_port=50001))
     assert ask(Client(world), UDP_TRANSPORT, EVEN) == 508
     assert world.orders == []
+
+
+def test_a_client_gets_its_address_back_after_a_restart_of_both_sides() -> None:
+    """Its port is a new one, and so is the expiry in its user name; its label and its address are the same."""
+    settings = replace(CONFIG, port_key=b"key")
+
+    def allocate(expires_at: int, port: int, label: str = "bob") -> Endpoint:
+        world = World(settings, EphemeralCredentials("hush", lambda: 0.0), seed=port)
+        credential = ephemeral_credential("hush", label, expires_at)
+        return Client(world, replace(ALICE, port=port), credential.username, credential.password).allocate()
+
+    first = allocate(100, 40000)
+    assert allocate(200, 40001) == first
+    assert allocate(100, 40000, "eve") != first
