@@ -103,7 +103,7 @@ class Carrier:
             self._outbox.drop(DropReason.NO_ALLOCATION)
         elif not relay.allocation.has_permission(peer.address, now):
             self._outbox.drop(DropReason.NO_PERMISSION)
-        elif not self._registry.means.guard.allows_port(peer, self._registry.relays):
+        elif not self._registry.means.guard.may_be_heard(peer, self._registry.relays):
             self._outbox.drop(DropReason.FORBIDDEN_PEER)
         else:
             return relay

@@ -43,12 +43,13 @@ local, link-local, site-local, multicast, discard-only, local NAT64 and compatib
 class Guard:
     """Judges peers. Its own sockets are told by `add_listener`; who is relayed to right now, by `live`."""
 
-    __slots__ = ("_allowed", "_listeners", "_own", "_refused", "_relays", "_wildcard_ports")
+    __slots__ = ("_allowed", "_listeners", "_own", "_ports", "_refused", "_relays", "_wildcard_ports")
 
     def __init__(self, config: ServerConfig) -> None:
         self._allowed = config.allowed_peers
         self._refused = config.refused_peers
         self._relays = frozenset(config.relay_addresses)
+        self._ports = range(config.lowest_port, config.highest_port + 1)
         self._own = set(config.own_addresses | self._relays)
         self._listeners: set[Endpoint] = set()
         self._wildcard_ports: set[int] = set()
@@ -78,16 +79,24 @@ class Guard:
         return all(self._allows_form(form) for form in forms)
 
     def allows_port(self, peer: Endpoint, live: Container[Endpoint]) -> bool:
-        """Tell whether this port of an allowed address may be reached, and heard.
+        """Tell whether this port of an allowed address may be reached.
 
         On our own addresses only what is in `live`, the relayed addresses in use, and where `allowed_peers` names the
         address any other port but the listeners'.
         """
-        if peer.address in self._own:
-            if peer in self._listeners or peer.port in self._wildcard_ports:
-                return False
-            return peer.port != 0 and (peer in live or self._lies_in(peer.address, self._allowed))
-        return peer.port != 0
+        is_free = peer.address not in self._own or peer in live or self._lies_in(peer.address, self._allowed)
+        return is_free and peer.port != 0 and not self._is_listener(peer)
+
+    def may_be_heard(self, peer: Endpoint, live: Container[Endpoint]) -> bool:
+        """Tell whether what comes from this port of an allowed address may be passed on.
+
+        From a relayed address that is no more in use, too: a client's goodbye is on its way when it gives that back.
+        """
+        is_relays = peer.address in self._relays and peer.port in self._ports and not self._is_listener(peer)
+        return is_relays or self.allows_port(peer, live)
+
+    def _is_listener(self, peer: Endpoint) -> bool:
+        return peer in self._listeners or (peer.address in self._own and peer.port in self._wildcard_ports)
 
     def allows(self, peer: Endpoint, live: Container[Endpoint]) -> bool:
         """Tell whether `peer` may be reached."""

@@ -204,6 +204,18 @@ def test_our_own_ports_where_nobody_is_relayed_are_closed() -> None:
     assert world.server.drops[DropReason.FORBIDDEN_PEER] == 3
 
 
+def test_the_last_word_of_a_client_arrives_although_it_has_given_its_address_back() -> None:
+    world = World()
+    alice, bob = Client(world), Client(world, BOB, "bob", "hidden")
+    here, there = alice.allocate(), bob.allocate()
+    assert alice.permit(there) == bob.permit(here) == 0
+    (sent,) = alice.send(there, b"goodbye")
+    alice.refresh(0)
+    (arrived,) = world.hear(sent.payload, sent.source, sent.destination)
+    assert arrived.destination == BOB
+    assert b"goodbye" in arrived.payload
+
+
 def test_a_channel_to_a_client_that_has_gone_leads_nowhere() -> None:
     world = World()
     alice, bob = Client(world), Client(world, BOB, "bob", "hidden")
