@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
-from itertools import chain, count, islice
+from itertools import chain, count, islice, repeat
 
 from p2ptun.ice.nat_hint import MappingKind, NatHint
 from p2ptun.types import Endpoint, RandomBytes
@@ -64,9 +64,11 @@ def meeting_points(latest: Endpoint, delta: int, *, is_steady: bool) -> Iterator
     told; the other one tries by how many mappings the two NATs together may be ahead of that, for a block of packets
     each. Never twice the same endpoint: that would make no mapping, and the count would be wrong.
     """
-    for number in count():
-        drift = 0 if is_steady else number // BLOCK
-        yield replace(latest, port=_wrapped(latest.port + delta * (number + 1 + drift)))
+    drifts = repeat(0) if is_steady else (number // BLOCK for number in count())
+    return (
+        replace(latest, port=_wrapped(latest.port + delta * (number + drift)))
+        for number, drift in zip(count(1), drifts, strict=False)
+    )
 
 
 def _foretold(latest: Endpoint, delta: int) -> Iterator[Endpoint]:

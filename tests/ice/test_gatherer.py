@@ -9,7 +9,10 @@ from p2ptun.ice.config import AgentConfig, PathPolicy
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import CandidateGathered, CandidateRemoved, Event, GatheringCompleted
 from p2ptun.ice.gatherer import Gatherer
+from p2ptun.ice.nat_hint import NO_HINT
 from p2ptun.ice.pacer import Pacer
+from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
+from p2ptun.stun.message import decode_message, encode_message, success_response
 from tests.sim.network import START, at
 
 from .material import random_bytes_from
@@ -137,3 +140,34 @@ def test_end_is_told_once_for_each_generation_and_again_after_something_new(has_
         events.clear()
     gatherer.collect()
     assert list(events) == [GatheringCompleted()] * has_relay
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_spare_socket_becomes_a_host_where_there_is_room(room: int) -> None:
+    gatherer, events = make(limit=1 + room)
+    gatherer.add_socket(BASE, None, START)
+    spare = at("10.0.0.1:2")
+    assert gatherer.candidates.add_spare(spare, 1)
+    assert not gatherer.candidates.add_spare(at("10.0.0.1:3"), 1)
+    events.clear()
+    gatherer.keep_spare(spare, START)
+    assert [type(event) for event in events] == [CandidateGathered] * room
+    assert gatherer.candidates.spares == (() if room else (spare,))
+    assert gatherer.candidates.at(spare) is not None
+
+
+def test_what_servers_see_of_other_sockets_than_those_of_ipv4_tells_nothing_of_a_nat() -> None:
+    gatherer, _ = make()
+    base = at("[2001:db8::1]:1")
+    gatherer.add_socket(base, None, START)
+    for number, server in enumerate((at("[2001:db8::2]:3478"), at("[2001:db8::3]:3478"))):
+        gatherer.bindings.add_server(server, START)
+        gatherer.bindings.handle_timeout(START + 1)
+        while (asked := gatherer.bindings.next_transmit()) is not None:
+            request = decode_message(asked.payload)
+            seen = at(f"[2001:db8::1]:{7 + number}")
+            answer = decode_message(encode_message(success_response(request, (XOR_MAPPED_ADDRESS, seen))))
+            gatherer.bindings.receive_response(answer, asked.destination, base, START + 1)
+    gatherer.collect()
+    assert len(list(gatherer.candidates)) == 3
+    assert gatherer.nat_hint(has_search=False) == NO_HINT
