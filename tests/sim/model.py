@@ -203,7 +203,7 @@ class Model:
                 peer = here.host.peer(there.host.name)
                 lines.append(
                     f"{here.host.name} ({here.site}, epoch {here.epoch}) to {there.host.name}: {peer.state.value}, "
-                    f"{peer.reason}, generation {peer.generation}, {peer.path}, checks {peer.agent.checks}, "
+                    f"{peer.reason}, generation {peer.agent.generation}, {peer.path}, checks {peer.agent.checks}, "
                     f"pairs {[(str(each.base), str(each.destination), each.state.value) for each in peer.agent.pairs]}"
                 )
         return "\n".join([*lines, f"lost {dict(self.network.lost)}", *self.history[-25:]])

@@ -80,7 +80,7 @@ class Network:
         self._agenda = Agenda()
         self._topology = Topology()
         self._seats: dict[Host, _Seat] = {}
-        self._streams = Streams(self._carry, self.later, self._plug_ephemeral)
+        self._streams = Streams(self._carry, self.later, self.plug_beside)
 
     # Building
 
@@ -90,6 +90,14 @@ class Network:
         self.counts.setdefault(host, Count())
         for socket in sockets:
             self._topology.plug(host, socket, behind or self._topology.realm_around(socket.address))
+
+    def plug_beside(self, host: Host, socket: Endpoint, base: Endpoint) -> None:
+        """Connect one more socket of a host where another of its sockets is."""
+        self._topology.plug(host, socket, self._topology.home(host, base))
+
+    def has_socket(self, host: Host, socket: Endpoint) -> bool:
+        """Tell whether that socket of a host is connected."""
+        return self._topology.has_socket(host, socket)
 
     def unplug(self, *sockets: Endpoint) -> None:
         """Disconnect sockets: what is sent to them is lost, and what is sent from them an error."""
@@ -311,9 +319,6 @@ class Network:
         self.lost[reason] += 1
         if parcel.kind is not Kind.DATAGRAM:
             self._streams.record_lost(host, parcel, self.time_of(host))
-
-    def _plug_ephemeral(self, host: Host, socket: Endpoint, base: Endpoint) -> None:
-        self._topology.plug(host, socket, self._topology.home(host, base))
 
     # The words of the core
 

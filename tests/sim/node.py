@@ -16,18 +16,21 @@ from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import RestartReason
 from p2ptun.ice.role import Role
 from p2ptun.io.monitor import LOOK_INTERVAL, QUIET
-from p2ptun.node.event import FailureReason, NodeEvent, PeerEvent, PeerState, PeerStateChanged
+from p2ptun.node.event import FailureReason, PeerEvent, PeerState, PeerStateChanged, RelayEvent
+from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE, Identity
 from p2ptun.node.node import Node
 from p2ptun.node.parameters import IceParameters
-from p2ptun.node.flight import Flight
 from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair
+from p2ptun.stun.credential import LongTermCredential
 from p2ptun.tunnel.psk import NO_PSK
 from p2ptun.types import Endpoint, IPNetwork, SendError, Transmit
 
 from .nat import Gateway
 from .network import Network, at
+from .relay import CREDENTIAL, RelayServer
+from .sockets import OrderedSockets
 
 MTU = 1400
 
@@ -38,7 +41,7 @@ class Happened:
 
     at: float
     peer: str
-    event: PeerEvent
+    event: PeerEvent | RelayEvent
 
 
 def ip_packet(source: str, destination: str, payload: bytes = b"") -> bytes:
@@ -72,6 +75,7 @@ class NodeHost:
         self.node = Node(self.random_bytes)
         self.config = config or AgentConfig()
         self.sockets = [at(socket) if isinstance(socket, str) else socket for socket in sockets]
+        self.ordered = OrderedSockets(network, self, self.node, lambda: self.sockets)
         self.log: list[Happened] = []
         self.received: list[bytes] = []
         self.received_at: list[float] = []
@@ -116,12 +120,19 @@ class NodeHost:
         self.node.connect(peer, identity, self.keys, mtu, remote, self.now)
         self.take()
 
+    def use_relay(
+        self, relay: RelayServer, credential: LongTermCredential = CREDENTIAL, expires_at: float | None = None
+    ) -> None:
+        """Let a server relay for the node."""
+        for server in relay.servers:
+            self.node.add_turn_server(server, credential, expires_at, self.now)
+
     # What happens to a machine, and what the layer around the node makes of it
 
     def move(self, new: str, *, behind: Gateway | None = None) -> None:
         """Put the machine into another network: it has one new address and none of the old ones."""
         old, self.sockets = self.sockets, [at(new)]
-        self.network.unplug(*old)
+        self._unplug(old)
         self.network.plug(self, *self.sockets, behind=behind)
         self.network.later(QUIET, partial(self._follow, self.sockets, old))
 
@@ -133,7 +144,7 @@ class NodeHost:
 
     def lose(self, old: str) -> None:
         """Take an address away."""
-        self.network.unplug(at(old))
+        self._unplug([at(old)])
         self.sockets.remove(at(old))
         self.network.later(QUIET, partial(self._follow, [], [at(old)]))
 
@@ -146,11 +157,17 @@ class NodeHost:
         self.network.resume(self)
         self.network.later(LOOK_INTERVAL, partial(self._restart, RestartReason.RESUMED))
 
+    def _unplug(self, lost: list[Endpoint]) -> None:
+        self.network.unplug(*lost)
+        for socket in lost:
+            self.ordered.leave(socket.address)
+
     def _follow(self, gained: list[Endpoint], lost: list[Endpoint]) -> None:
         for base in gained:
             self.node.add_local_address(base, self.now)
         for base in lost:
             self.node.remove_local_address(base, self.now)
+            self.ordered.report_left(base.address)
         if self.sockets:
             self._restart(RestartReason.NETWORK_CHANGED)
 
@@ -174,7 +191,8 @@ class NodeHost:
     def peer(self, name: str) -> Peer:
         return self.node.peer(name)
 
-    def events(self, peer: str) -> list[PeerEvent]:
+    def events(self, peer: str = "") -> list[PeerEvent | RelayEvent]:
+        """Give the events of a peer, or of the relays."""
         return [each.event for each in self.log if each.peer == peer]
 
     def states(self, peer: str) -> list[PeerState]:
@@ -191,21 +209,21 @@ class NodeHost:
     def take(self) -> None:
         """Take the node's events, as its owner does."""
         while (event := self.node.next_event()) is not None:
-            assert isinstance(event, NodeEvent)
             self.log.append(Happened(self.network.now, event.peer, event.event))
 
     # The host's doors
 
     def receive(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         """Take one datagram, as a batch of one."""
-        packets = self.node.receive_datagrams(batch_of([data], max(len(data), 1)), [source], local, now)
+        batch = batch_of([data], max(len(data), 1))
+        packets = self.node.receive_datagrams(batch, [source], self.ordered.name_of(local), now)
         self.received.extend(bytes(packet) for packet in packets)
         self.received_at.extend([self.network.now] * len(packets))
         self.take()
 
     def record_send_error(self, base: Endpoint, remote: Endpoint, error: SendError, now: float) -> None:
         """Take what the kernel refused to send."""
-        self.node.record_send_error(base, remote, error, now)
+        self.node.record_send_error(self.ordered.name_of(base), remote, error, now)
         self.take()
 
     def handle_timeout(self, now: float) -> None:
@@ -214,8 +232,13 @@ class NodeHost:
         self.take()
 
     def next_transmit(self) -> Transmit | None:
-        """Give what the node wants sent; what it sealed before comes first."""
-        return self._outgoing.pop(0) if self._outgoing else self.node.next_transmit()
+        """Give what the node wants sent; what it sealed before comes first. With the last of it sockets are closed."""
+        self.ordered.obey()
+        packet = self._outgoing.pop(0) if self._outgoing else self.node.next_transmit()
+        if packet is not None:
+            return self.ordered.addressed(packet)
+        self.ordered.close_outdated()
+        return None
 
     def next_timeout(self) -> float | None:
         """Tell when the node wants to act."""
