@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from p2ptun.stun.message import HEADER_LENGTH
 from p2ptun.stun.stream import measure_stun
+from p2ptun.stun.turn import CHANNEL_HEADER_SIZE, FIRST_CHANNEL, LAST_CHANNEL
 
-CHANNEL_HEADER = 4
+_FIRST, _LAST = FIRST_CHANNEL >> 8, LAST_CHANNEL >> 8
+
 LARGEST_TURN_FRAME = 1 << 16 | 1 << 5
 """Bytes of the largest frame there can be, rounded up: both kinds tell the length of what follows the header by two
 bytes."""
@@ -25,10 +27,10 @@ def split_turn_frames(view: memoryview, start: int, end: int) -> tuple[list[tupl
     """
     spans = []
     while start < end:
-        if 0x40 <= view[start] < 0x50:  # channels 0x4000-0x4FFF, RFC 8656 12
-            if end - start < CHANNEL_HEADER:
+        if _FIRST <= view[start] <= _LAST:
+            if end - start < CHANNEL_HEADER_SIZE:
                 break
-            size = CHANNEL_HEADER + (view[start + 2] << 8 | view[start + 3])
+            size = CHANNEL_HEADER_SIZE + (view[start + 2] << 8 | view[start + 3])
         else:
             measured = measure_stun(bytes(view[start : min(end, start + HEADER_LENGTH)]))
             if measured is None:

@@ -30,13 +30,13 @@ from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE, FLIGHT_SIZE
 from p2ptun.node.peer import Peer
 from p2ptun.node.roster import Roster
+from p2ptun.stun.turn import CHANNEL_HEADER_SIZE
 from p2ptun.turn import event as turn
 from p2ptun.turn.channel import Channel
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transport
 
-CHANNEL_HEADER = 4  # bytes: channel number and length, RFC 8656 12.4
 FRAMED_SIZE = FLIGHT_SIZE + FLIGHT_SIZE // 16  # headers and padding of the smallest datagrams that fill a flight
 
 
@@ -184,14 +184,14 @@ class Relaying:
         number, is_padded = channel.number.to_bytes(2, "big"), channel.is_padded
         for start, end in datagrams.spans:
             size = end - start
-            stop = at + CHANNEL_HEADER + size
+            stop = at + CHANNEL_HEADER_SIZE + size
             padded = stop + (-size % 4 if is_padded else 0)
             if padded > framed.buffer.size:
                 self.drops[DropReason.QUEUE_FULL] += 1
                 continue
             view[at : at + 2] = number
-            view[at + 2 : at + CHANNEL_HEADER] = size.to_bytes(2, "big")
-            view[at + CHANNEL_HEADER : stop] = source[start:end]
+            view[at + 2 : at + CHANNEL_HEADER_SIZE] = size.to_bytes(2, "big")
+            view[at + CHANNEL_HEADER_SIZE : stop] = source[start:end]
             view[stop:padded] = bytes(padded - stop)
             framed.spans.append((at, padded))
             at = padded

@@ -31,9 +31,9 @@ from p2ptun.stun.codec import AddressError, AddressFamily
 from p2ptun.stun.ephemeral import expiry_of
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message
+from p2ptun.stun.turn import UDP
 from p2ptun.types import Endpoint
 
-UDP: Final = 17  # the protocol number of the only transport to peers
 MAX_ATTEMPTS: Final = 8  # ports that the kernel may refuse; our choice, beyond it more is wrong than a port in use
 _FAMILIES: Final = {version: family for family, version in VERSIONS.items()}
 

@@ -9,12 +9,9 @@ from p2ptun.relay.meter import Meter
 from p2ptun.stun.attribute import AttributeValue
 from p2ptun.stun.codec import AddressFamily
 from p2ptun.stun.message import TransactionId
+from p2ptun.stun.turn import CHANNEL_COOLDOWN, DEFAULT_LIFETIME
 from p2ptun.types import Endpoint, IPAddress
 
-DEFAULT_LIFETIME: Final = 600  # seconds, RFC 8656 3.2
-PERMISSION_LIFETIME: Final = 300.0  # seconds, RFC 8656 9
-CHANNEL_LIFETIME: Final = 600.0  # seconds, RFC 8656 12
-CHANNEL_COOLDOWN: Final = 300.0  # seconds, RFC 8656 12: late data of the old channel mustn't pass for the new one's
 RESERVATION_LIFETIME: Final = 30.0  # seconds, RFC 8656 7.2: at least that
 
 VERSIONS: Final[dict[int, int]] = {AddressFamily.IPV4.value: 4, AddressFamily.IPV6.value: 6}

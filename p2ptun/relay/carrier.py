@@ -9,13 +9,13 @@ from typing import Final
 
 from p2ptun.errors import MalformedPacket
 from p2ptun.relay.allocation import Allocation, Relay
-from p2ptun.relay.channel_data import decode_channel_data, encode_channel_data
 from p2ptun.relay.event import DropReason
 from p2ptun.relay.outbox import Outbox
 from p2ptun.relay.registry import Registry
 from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, ICMP, XOR_PEER_ADDRESS, AttributeValue
 from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.message import Message, MessageClass, Method, encode_message, new_transaction_id
+from p2ptun.stun.turn import decode_channel_data, encode_channel_data
 from p2ptun.types import Endpoint, Transmit, Transport
 
 LONGEST_DATAGRAM: Final = 65_507  # bytes of payload of a UDP datagram over IPv4

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from p2ptun.relay.allocation import VERSIONS, Allocation, granted_lifetime
-from p2ptun.relay.channel_data import FIRST_CHANNEL, LAST_CHANNEL
 from p2ptun.relay.event import EndReason
 from p2ptun.relay.registry import Registry
 from p2ptun.stun.attribute import (
@@ -22,6 +21,7 @@ from p2ptun.stun.attribute import (
 )
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message, Method
+from p2ptun.stun.turn import FIRST_CHANNEL, LAST_OLD_CHANNEL
 from p2ptun.types import IPAddress
 
 Result: TypeAlias = tuple[AttributeValue, ...] | Code
@@ -65,7 +65,7 @@ def create_permission(registry: Registry, allocation: Allocation, request: Messa
 def bind_channel(registry: Registry, allocation: Allocation, request: Message, now: float) -> Result:
     """ChannelBind: bind a number to a peer, each of which may have no other partner, nor have had one lately."""
     number, peer = request.get(CHANNEL_NUMBER), request.get(XOR_PEER_ADDRESS)
-    if number is None or peer is None or not FIRST_CHANNEL <= number <= LAST_CHANNEL:
+    if number is None or peer is None or not FIRST_CHANNEL <= number <= LAST_OLD_CHANNEL:
         return Code.BAD_REQUEST
     channel = allocation.channels.get(number)
     if channel is not allocation.numbers.get(peer):

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2ptun.relay.allocation import (
-    CHANNEL_LIFETIME,
-    PERMISSION_LIFETIME,
     RESERVATION_LIFETIME,
     Allocation,
     Channel,
@@ -25,6 +23,7 @@ from p2ptun.relay.port import Ports
 from p2ptun.relay.quota import Quota
 from p2ptun.relay.way import Ways
 from p2ptun.relay.wheel import Wheel
+from p2ptun.stun.turn import CHANNEL_LIFETIME, PERMISSION_LIFETIME
 from p2ptun.types import Endpoint, IPAddress, RandomBytes
 
 TOKEN_SIZE: Final = 8  # bytes, RFC 8656 18.10

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from p2ptun.errors import LocalProtocolError, MalformedPacket
-from p2ptun.relay.channel_data import is_channel_data
 from p2ptun.relay.config import ServerConfig
 from p2ptun.relay.event import DropReason, RelayEvent
 from p2ptun.relay.guard import Guard
@@ -19,6 +18,7 @@ from p2ptun.relay.way import Inward, Outward
 from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.credential import CredentialStore
 from p2ptun.stun.message import Message, MessageClass, Method, decode_message
+from p2ptun.stun.turn import is_channel_data
 from p2ptun.types import Endpoint, RandomBytes, Transmit
 
 

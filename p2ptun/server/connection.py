@@ -10,8 +10,8 @@ import trio
 from p2ptun.errors import MalformedPacket
 from p2ptun.io.send_queue import SendQueue
 from p2ptun.io.stream import STUCK_TIMEOUT
-from p2ptun.relay.channel_data import is_channel_data, measure_frame
 from p2ptun.stun.stream import StreamSplitter
+from p2ptun.stun.turn import is_channel_data, measure_turn
 from p2ptun.types import Endpoint, Transport
 
 IDLE_TIMEOUT = 30.0  # seconds without a whole frame, for who has no allocation; the core ends allocations by itself
@@ -132,7 +132,7 @@ class Connection:
         self._idle.deadline = float("inf") if self._has_allocation else trio.current_time() + IDLE_TIMEOUT
 
     def _measure(self, head: bytes) -> int | None:
-        length = measure_frame(head)
+        length = measure_turn(head)
         if length is not None and length > LARGEST_OF_STRANGER and not self._has_allocation:
             raise MalformedPacket(f"a frame of {length} bytes without an allocation")
         return length

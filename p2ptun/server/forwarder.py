@@ -18,10 +18,10 @@ from typing import Protocol, TypeAlias
 
 from p2ptun.io.mmsg import SLOT_SIZE, SLOTS, Inbox, Name, Outbox, Words, address_of, words
 from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS
-from p2ptun.relay.channel_data import FIRST_CHANNEL, HEADER, LAST_CHANNEL, encode_channel_data
 from p2ptun.relay.server import Server
 from p2ptun.relay.way import Inward, Outward
 from p2ptun.server.port import UdpPort
+from p2ptun.stun.turn import CHANNEL_HEADER, CHANNEL_HEADER_SIZE, FIRST_CHANNEL, LAST_OLD_CHANNEL, encode_channel_data
 from p2ptun.types import Endpoint
 
 MAX_ROUTES = 4096
@@ -30,7 +30,7 @@ MAX_ROUTES = 4096
 MAX_PLACES = 256
 """Lists of addresses remembered, of half a kilobyte each."""
 
-_FIRST, _LAST = FIRST_CHANNEL >> 8, LAST_CHANNEL >> 8
+_FIRST, _LAST = FIRST_CHANNEL >> 8, LAST_OLD_CHANNEL >> 8
 _HEADERS = struct.Struct(">HHHH")
 
 Key: TypeAlias = tuple[int, bytes, int]
@@ -129,10 +129,10 @@ class Forwarder:
             return False
         number, skip, size = 0, 0, inbox.lengths[0]
         if not port.is_relay:
-            if inbox.heads != inbox.heads[: HEADER.size] * count:
+            if inbox.heads != inbox.heads[:CHANNEL_HEADER_SIZE] * count:
                 return False
             number, size = _channel(inbox.raw, 0, size)
-            skip = HEADER.size
+            skip = CHANNEL_HEADER_SIZE
             if not number:
                 return False
         route = self._route(port, inbox.name(0, port.name_size), number)
@@ -151,7 +151,7 @@ class Forwarder:
             number, size = _channel(inbox.raw, at, step)
             if not number or not _begin_alike(inbox.raw, at, step, count):
                 return False
-            skip = HEADER.size
+            skip = CHANNEL_HEADER_SIZE
             if rest:
                 other, last = _channel(inbox.raw, at + count * step, rest)
                 if other != number or last > size:
@@ -187,7 +187,7 @@ class Forwarder:
         number, skip, size = 0, 0, length
         if not port.is_relay:
             number, size = _channel(self._inbox.raw, at, length)
-            skip = HEADER.size
+            skip = CHANNEL_HEADER_SIZE
         if (port.is_relay or number) and (route := self._route(port, name, number)) is not None:
             found = waiting.get((port.descriptor, name, number))
             if found is None:
@@ -255,7 +255,7 @@ class Forwarder:
         if isinstance(route, ToStream):
             self._push(route, bases, lengths)
             return
-        most = min(MAX_SEGMENTS, MAX_SEGMENTED_SIZE // (lengths[0] + HEADER.size) or 1)
+        most = min(MAX_SEGMENTS, MAX_SEGMENTED_SIZE // (lengths[0] + CHANNEL_HEADER_SIZE) or 1)
         if len(lengths) <= most:
             self._send_run(route, bases, lengths)
             return
@@ -272,9 +272,9 @@ class Forwarder:
         number = route.way.number
         _HEADERS.pack_into(self._headers, 0, number, size, number, lengths[-1])
         headers = words([self._first_header]) * count
-        headers[-1] += HEADER.size
-        self._outbox.fill_prefixed(headers, HEADER.size, bases, lengths)
-        route.port.send_run(self._outbox, route.name, count, 2, size + HEADER.size)
+        headers[-1] += CHANNEL_HEADER_SIZE
+        self._outbox.fill_prefixed(headers, CHANNEL_HEADER_SIZE, bases, lengths)
+        route.port.send_run(self._outbox, route.name, count, 2, size + CHANNEL_HEADER_SIZE)
 
     def _push(self, route: ToStream, bases: Words, lengths: Words) -> None:
         """Frame datagrams for a stream."""
@@ -308,16 +308,16 @@ def _channel(raw: bytearray, at: int, length: int) -> tuple[int, int]:
 
     What follows the data is padding (RFC 8656 12.5).
     """
-    if length < HEADER.size or not _FIRST <= raw[at] <= _LAST:
+    if length < CHANNEL_HEADER_SIZE or not _FIRST <= raw[at] <= _LAST:
         return 0, 0
-    number, size = HEADER.unpack_from(raw, at)
-    return (number, size) if size <= length - HEADER.size else (0, 0)
+    number, size = CHANNEL_HEADER.unpack_from(raw, at)
+    return (number, size) if size <= length - CHANNEL_HEADER_SIZE else (0, 0)
 
 
 def _begin_alike(raw: bytearray, at: int, step: int, count: int) -> bool:
     """Tell whether `count` datagrams, one every `step` bytes, begin with the same header."""
     end = at + count * step
-    return all(raw[start:end:step].count(raw[start]) == count for start in range(at, at + HEADER.size))
+    return all(raw[start:end:step].count(raw[start]) == count for start in range(at, at + CHANNEL_HEADER_SIZE))
 
 
 def _end_of_run(lengths: Words, start: int) -> int:

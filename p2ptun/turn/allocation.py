@@ -19,12 +19,10 @@ from p2ptun.stun.attribute import (
 from p2ptun.stun.codec import AddressFamily
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message
+from p2ptun.stun.turn import DEFAULT_LIFETIME, UDP
 from p2ptun.turn.event import LossReason, Problem
 from p2ptun.turn.request import UNUSABLE
 from p2ptun.types import Endpoint
-
-UDP: Final = 17  # IP protocol number
-DEFAULT_LIFETIME: Final = 600.0  # seconds, RFC 8656 3.2; what a server means that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +130,9 @@ def read_grant(success: Message, wish: Wish) -> Grant | None:
 
 
 def read_lifetime(success: Message) -> float:
-    """Give the granted lifetime in seconds."""
+    """Give the granted lifetime in seconds; a server that names none means the default."""
     lifetime = success.get(LIFETIME)
-    return DEFAULT_LIFETIME if lifetime is None else float(lifetime)
+    return float(DEFAULT_LIFETIME if lifetime is None else lifetime)
 
 
 def read_refusal(error: Message, code: int, server: Endpoint, is_proven: bool) -> Failed | Redirected:

@@ -24,6 +24,7 @@ from p2ptun.stun.message import (
     encode_message,
     new_transaction_id,
 )
+from p2ptun.stun.turn import decode_channel_data, encode_channel_data, is_channel_data
 from p2ptun.turn.allocation import (
     STEPS_DOWN,
     WISHES,
@@ -40,7 +41,6 @@ from p2ptun.turn.allocation import (
 from p2ptun.turn.channel import Channels
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import DropReason, LossReason, Problem
-from p2ptun.turn.framing import decode_channel_data, encode_channel_data, is_channel_data
 from p2ptun.turn.permission import Permissions
 from p2ptun.turn.request import UNUSABLE, Answer, Purpose, Request, Requests
 from p2ptun.turn.schedule import PEER_RETRY, refresh_after, uniform

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2ptun.deadlines import earliest
-from p2ptun.turn.schedule import PEER_INTERVAL, PERMISSION_LIFETIME
+from p2ptun.stun.turn import PERMISSION_LIFETIME
+from p2ptun.turn.schedule import PEER_INTERVAL
 from p2ptun.types import Endpoint, IPAddress
 
 BATCH: Final = 16  # addresses in one request; our choice: with seal and names it fits any MTU

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from p2ptun.stun.credential import LongTermCredential
+from p2ptun.stun.turn import CHANNEL_HEADER_SIZE
 from p2ptun.turn.allocation import Grant
 from p2ptun.turn.broker import Broker
-from p2ptun.turn.channel import Channel, Channels
+from p2ptun.turn.channel import Channel, Channels, Parcel
 from p2ptun.turn.config import DEFAULT_CONFIG, PoolConfig
 from p2ptun.turn.event import DropReason, Event, LossReason
-from p2ptun.turn.framing import CHANNEL_HEADER_LENGTH, Parcel
 from p2ptun.turn.host import Host
 from p2ptun.turn.lease import PASSING_ERRORS
 from p2ptun.turn.order import Order
@@ -229,7 +229,7 @@ class Pool:
                 self.drops[DropReason.UNKNOWN_SOCKET] += 1
                 return None
             hot = self._hot = (token, lease.client.channels, lease.client.grant)
-        payload = start + CHANNEL_HEADER_LENGTH
+        payload = start + CHANNEL_HEADER_SIZE
         if payload > end or payload + (raw[start + 2] << 8 | raw[start + 3]) > end:
             self.drops[DropReason.MALFORMED] += 1
             return None

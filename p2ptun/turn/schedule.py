@@ -10,9 +10,6 @@ REFRESH_MARGIN: Final = 60.0  # seconds, RFC 8656 8: "at least 1 minute before e
 LONGEST_EXPONENT: Final = 20  # of a back-off: any bound is reached long before
 RETRY_SPREAD: Final = 1.25  # our choice: clients that failed together come back over a quarter of the pause
 
-PERMISSION_LIFETIME: Final = 300.0  # seconds, RFC 8656 9
-CHANNEL_LIFETIME: Final = 600.0  # seconds, RFC 8656 12
-CHANNEL_QUARANTINE: Final = 300.0  # seconds, RFC 8656 12: nobody else gets the number for so long after
 PEER_INTERVAL: Final = 240.0  # seconds; our choice for both, whatever the traffic: a minute before a permission ends
 PEER_RETRY: Final = 10.0  # seconds; our choice, for what the server could not do at the moment
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from p2ptun.io.mmsg import Inbox, Name, Outbox, address_of, words
 from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS, enable_coalescing
 from p2ptun.io.rawaddr import encode_name
-from p2ptun.relay.channel_data import encode_channel_data
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint
 from tests.server.turn_client import Refusal, TurnClient, endpoint
 

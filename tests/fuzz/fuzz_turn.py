@@ -6,7 +6,7 @@ Each message is `length (2) | bytes`. Every transaction ID is zero and nothing i
 from __future__ import annotations
 
 from p2ptun.errors import MalformedPacket
-from p2ptun.turn.framing import decode_channel_data
+from p2ptun.stun.turn import decode_channel_data
 from p2ptun.turn.order import CloseSocket, OpenSocket
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server

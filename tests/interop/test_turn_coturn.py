@@ -22,6 +22,7 @@ import pytest
 
 from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.stream import StreamSplitter
+from p2ptun.stun.turn import encode_channel_data, is_channel_data, measure_turn
 from p2ptun.turn.event import (
     CredentialWanted,
     DataReceived,
@@ -33,7 +34,6 @@ from p2ptun.turn.event import (
     RelayLost,
     ServerFailed,
 )
-from p2ptun.turn.framing import encode_channel_data, is_channel_data, measure_turn
 from p2ptun.turn.order import CloseSocket, OpenSocket
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server

@@ -8,12 +8,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.event import DropReason
 from p2ptun.relay.registry import Usage
 from p2ptun.stun.attribute import EVEN_PORT, XOR_PEER_ADDRESS
 from p2ptun.stun.integrity import HMAC_SHA1, Integrity
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transport
 from tests.relay.world import (
     ALICE,

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from p2ptun.relay.carrier import LONGEST_DATA, LONGEST_DATAGRAM
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.event import DropReason
 from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, ICMP, REQUESTED_ADDRESS_FAMILY, XOR_PEER_ADDRESS
 from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, decode_message, encode_message
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transmit, Transport
 from tests.relay.world import (
     ALICE,

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.config import Limits
 from p2ptun.relay.event import AllocationEnded, AllocationMade
 from p2ptun.stun.attribute import EVEN_PORT, REQUESTED_ADDRESS_FAMILY, RESERVATION_TOKEN, AttributeValue
 from p2ptun.stun.message import Method
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, IPAddress, Transmit, Transport
 from tests.relay.world import (
     BOTH_FAMILIES,

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptun.errors import LocalProtocolError
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.config import ServerConfig
 from p2ptun.relay.event import DropReason
 from p2ptun.relay.registry import Usage
@@ -18,6 +17,7 @@ from p2ptun.relay.way import Inward, Outward
 from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.credential import StaticCredentials
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transport
 from tests.relay.world import ALICE, CONFIG, LISTENER, NOW, PEER, UDP_TRANSPORT, USERS, Client, World, config
 

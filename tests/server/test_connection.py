@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from p2ptun.io.stream import STUCK_TIMEOUT
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.server.connection import IDLE_TIMEOUT, LARGEST_OF_STRANGER, Connection
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transport
 
 REMOTE, LOCAL = (Endpoint.of(f"192.0.2.{number}", 3478, Transport.TCP) for number in (1, 2))

@@ -11,10 +11,10 @@ import pytest
 
 from p2ptun.io.mmsg import words
 from p2ptun.io.offload import UDP_SEGMENT, enable_coalescing
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.config import ServerConfig
 from p2ptun.relay.event import DropReason
 from p2ptun.server.forwarder import MAX_ROUTES, _begin_alike, _channel, _end_of_run
+from p2ptun.stun.turn import encode_channel_data
 from tests.server.place import CHANNEL, CONFIG, Place, in_thread, limited, running
 from tests.server.turn_client import endpoint, peer_socket
 

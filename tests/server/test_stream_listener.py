@@ -11,11 +11,11 @@ import pytest
 import trio
 
 from p2ptun.errors import DeviceError
-from p2ptun.relay.channel_data import encode_channel_data
 from p2ptun.relay.event import AllocationEnded, AllocationMade, EndReason
 from p2ptun.server.admission import Admission
 from p2ptun.server.certificate import Certificate
 from p2ptun.server.stream_listener import open_listener
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Transport
 from tests.server.place import CHANNEL, Place, in_thread, running
 from tests.server.serving import make_certificate

@@ -7,7 +7,6 @@ import socket
 import time
 from collections import deque
 
-from p2ptun.relay.channel_data import encode_channel_data, is_channel_data, measure_frame
 from p2ptun.stun.attribute import (
     CHANNEL_NUMBER,
     DATA,
@@ -29,6 +28,7 @@ from p2ptun.stun.message import (
     new_transaction_id,
 )
 from p2ptun.stun.stream import StreamSplitter
+from p2ptun.stun.turn import encode_channel_data, is_channel_data, measure_turn
 from p2ptun.types import Endpoint
 
 TIMEOUT = 5.0
@@ -53,7 +53,7 @@ class TurnClient:
         self.frames: deque[bytes] = deque()
         self.is_stream = sock.type == socket.SOCK_STREAM
         self._credential = LongTermClient(credential)
-        self._splitter = StreamSplitter(measure_frame)
+        self._splitter = StreamSplitter(measure_turn)
         sock.settimeout(TIMEOUT)
 
     @property

@@ -31,11 +31,11 @@ from p2ptun.stun.message import (
     encode_message,
     success_response,
 )
+from p2ptun.stun.turn import encode_channel_data
 from p2ptun.turn.allocation import Arrived, ClientEvent, Ended, Failed, Grant, Refused
 from p2ptun.turn.client import LARGEST_PAYLOAD, Client
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import DropReason, LossReason, Problem
-from p2ptun.turn.framing import encode_channel_data
 from p2ptun.types import Endpoint, Transport
 
 from .world import (

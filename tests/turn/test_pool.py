@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from p2ptun.stun.attribute import LIFETIME
 from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.message import Method
-from p2ptun.turn.channel import Channel
+from p2ptun.stun.turn import encode_channel_data
+from p2ptun.turn.channel import Channel, Parcel
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import DataReceived, DropReason, LossReason, Problem, RelayGained, RelayLost
-from p2ptun.turn.framing import Parcel, encode_channel_data
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.status import AllocationState
 from p2ptun.types import Endpoint, SendError, Transport

@@ -36,10 +36,10 @@ from p2ptun.stun.message import (
     encode_message,
     success_response,
 )
+from p2ptun.stun.turn import is_channel_data
 from p2ptun.turn.channel import Channel
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import Event, RelayGained
-from p2ptun.turn.framing import is_channel_data
 from p2ptun.turn.order import CloseSocket, OpenSocket
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
