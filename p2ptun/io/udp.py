@@ -16,6 +16,7 @@ import trio
 
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError
+from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS, UDP_SEGMENT, has_segmentation
 from p2ptun.io.refusal import bind_error, send_error
 from p2ptun.io.sockaddr import SockAddr, endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SocketOptions, confine, open_socket, set_mark
@@ -27,12 +28,6 @@ DATAGRAMS_PER_WAKE = 64
 LARGEST_DATAGRAM = 65535
 MAX_CACHED_ENDPOINTS = 1024
 """Addresses remembered per socket. A flood of forged sources costs a refill of the cache, not memory."""
-
-MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS, linux/udp.h
-MAX_SEGMENTED_SIZE = 65000
-"""Bytes of one segmented send: below the 65535 of an IP packet with headers and extension headers to spare."""
-
-_UDP_SEGMENT = 103  # linux/udp.h: not in Python's socket module
 
 
 class UdpSocket:
@@ -51,7 +46,7 @@ class UdpSocket:
         self.is_confined = confine(sock, options.interface)
         self._guard = None if self.is_confined else options.guard
         self._socket = sock
-        self._has_segmentation = _probe_segmentation(sock)
+        self._has_segmentation = has_segmentation(sock)
         self._failure: tuple[Endpoint, SendError] | None = None
         self._sources: dict[SockAddr, Endpoint] = {}
         self._destinations: dict[Endpoint, SockAddr | SendError] = {}
@@ -235,7 +230,7 @@ class UdpSocket:
         size = struct.pack("=H", end - start)
         payload = [view[start : spans[-1][1]]] if _is_contiguous(spans) else [view[start:end] for start, end in spans]
         try:
-            self._socket.sendmsg(payload, [(socket.SOL_UDP, _UDP_SEGMENT, size)], 0, sockaddr)
+            self._socket.sendmsg(payload, [(socket.SOL_UDP, UDP_SEGMENT, size)], 0, sockaddr)
         except OSError as error:
             if error.errno == errno.EIO:  # this network card can't sum what it would have to split: never again
                 self._has_segmentation = False
@@ -293,15 +288,3 @@ def _is_contiguous(spans: list[tuple[int, int]]) -> bool:
     """Tell whether the datagrams of a run lie next to each other: spans rise and don't overlap, so sizes decide."""
     (start, end), last = spans[0], spans[-1]
     return last[0] - start == (end - start) * (len(spans) - 1)
-
-
-# -- the kernel's answers ----------------------------------------------------------------------------------------------
-
-
-def _probe_segmentation(sock: socket.socket) -> bool:
-    """Ask the kernel whether it knows UDP_SEGMENT. Whether the network card does shows with the first send."""
-    try:
-        sock.getsockopt(socket.SOL_UDP, _UDP_SEGMENT)
-    except OSError:
-        return False
-    return True

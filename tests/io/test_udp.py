@@ -13,12 +13,11 @@ import trio.testing
 from p2ptun.aead.buffer import Batch
 from p2ptun.errors import DeviceError
 from p2ptun.io import udp
+from p2ptun.io.offload import MAX_SEGMENTED_SIZE, MAX_SEGMENTS
 from p2ptun.io.socket_options import DEFAULT_OPTIONS, SOCKET_BUFFER_SIZE, Fragmentation, SocketOptions
 from p2ptun.io.udp import (
     DATAGRAMS_PER_WAKE,
     LARGEST_DATAGRAM,
-    MAX_SEGMENTED_SIZE,
-    MAX_SEGMENTS,
     UdpSocket,
 )
 from p2ptun.types import Endpoint, SendError
