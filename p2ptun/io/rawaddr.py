@@ -40,7 +40,7 @@ def encode_name(endpoint: Endpoint, local: Endpoint | None = None) -> bytes:
     return head + endpoint.address.packed + _INDEX.pack(index)
 
 
-def decode_name(name: bytes) -> Endpoint:
+def read_name(name: bytes) -> Endpoint:
     """Read what the kernel wrote. IPv4-mapped addresses don't occur: our IPv6 sockets are IPV6_V6ONLY."""
     (port,) = _PORT.unpack_from(name, 2)
     if len(name) == name_size(4):

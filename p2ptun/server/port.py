@@ -8,7 +8,7 @@ from collections import Counter
 
 from p2ptun.io.mmsg import NO_ERROR, SLOTS, Name, Outbox
 from p2ptun.io.offload import enable_coalescing, has_segmentation
-from p2ptun.io.rawaddr import decode_name, encode_name, name_size
+from p2ptun.io.rawaddr import encode_name, name_size, read_name
 from p2ptun.io.refusal import bind_error, send_error
 from p2ptun.io.sockaddr import endpoint_of, sockaddr_of
 from p2ptun.io.socket_options import SocketOptions, open_socket
@@ -50,7 +50,7 @@ class UdpPort:
         if found is None:
             if len(self._sources) >= MAX_CACHED_NAMES:
                 self._sources.clear()
-            found = self._sources[name] = decode_name(name)
+            found = self._sources[name] = read_name(name)
         return found
 
     def name(self, destination: Endpoint) -> Name | None:

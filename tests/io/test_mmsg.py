@@ -11,7 +11,7 @@ import pytest
 
 from p2ptun.io.mmsg import NO_ERROR, SLOT_SIZE, SLOTS, Inbox, Name, Outbox, address_of, words
 from p2ptun.io.offload import UDP_SEGMENT, enable_coalescing
-from p2ptun.io.rawaddr import decode_name, encode_name, name_size
+from p2ptun.io.rawaddr import encode_name, name_size, read_name
 from tests.server.turn_client import endpoint
 
 LOCALS = [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
@@ -39,7 +39,7 @@ def test_datagrams_come_with_length_and_source(sockets: tuple[socket.socket, soc
     for slot, payload in enumerate(sent):
         assert inbox.raw[slot * SLOT_SIZE : slot * SLOT_SIZE + len(payload)] == payload
         name = inbox.name(slot, name_size(endpoint(one).address.version))
-        assert decode_name(name) == endpoint(one)
+        assert read_name(name) == endpoint(one)
     assert inbox.receive(two.fileno()) == 0
 
 
@@ -92,7 +92,7 @@ def test_an_inbox_serves_sockets_of_both_versions_in_turn() -> None:
             sock.bind((address, 0))
             sock.sendto(b"x", sock.getsockname())
             assert inbox.receive(sock.fileno()) == 1
-            assert decode_name(inbox.name(0, name_size(4 if family == socket.AF_INET else 6))) == endpoint(sock)
+            assert read_name(inbox.name(0, name_size(4 if family == socket.AF_INET else 6))) == endpoint(sock)
 
 
 def test_a_descriptor_that_is_no_socket_is_an_error() -> None:

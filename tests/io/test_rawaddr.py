@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptun.io.rawaddr import decode_name, encode_name, name_size
+from p2ptun.io.rawaddr import encode_name, name_size, read_name
 from p2ptun.types import Endpoint
 
 
@@ -15,7 +15,7 @@ def test_names_are_read_as_they_were_written(address: object, port: int) -> None
     endpoint = Endpoint.of(str(address), port)
     name = encode_name(endpoint)
     assert len(name) == name_size(endpoint.address.version)
-    assert decode_name(name) == endpoint
+    assert read_name(name) == endpoint
 
 
 def test_ports_and_addresses_are_in_network_order() -> None:
@@ -26,6 +26,6 @@ def test_ports_and_addresses_are_in_network_order() -> None:
 def test_a_zone_is_an_interface() -> None:
     endpoint = Endpoint.of("fe80::1%lo", 1)
     assert encode_name(endpoint)[24:] == encode_name(Endpoint.of("fe80::1", 1), Endpoint.of("fe80::2%lo", 1))[24:]
-    assert decode_name(encode_name(endpoint)) == endpoint
+    assert read_name(encode_name(endpoint)) == endpoint
     with pytest.raises(OSError, match="interface"):
         encode_name(Endpoint.of("fe80::1%nowhere0", 1))
