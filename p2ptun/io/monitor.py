@@ -89,20 +89,21 @@ class Monitor:
 
     async def run(self) -> NoReturn:
         """Watch until cancelled."""
+        wakefulness = Wakefulness()
+        wakefulness.look(*_clocks())  # before anything else: a sleep may begin at any moment
         with Bell() as bell:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_clocks)
+                nursery.start_soon(self._watch_clocks, wakefulness)
                 await self._watch_network(bell)
         raise AssertionError  # neither ends
 
-    async def _watch_clocks(self) -> NoReturn:
-        wakefulness = Wakefulness()
+    async def _watch_clocks(self, wakefulness: Wakefulness) -> NoReturn:
         while True:
-            lost = wakefulness.look(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+            await trio.sleep(LOOK_INTERVAL)
+            lost = wakefulness.look(*_clocks())
             if lost is not None:
                 await self._react(Ring(is_loud=True))  # the network first: what is gone needn't be tried again
                 await self._tell(Resumed(lost))
-            await trio.sleep(LOOK_INTERVAL)
 
     async def _watch_network(self, bell: Bell) -> NoReturn:
         ring = Ring(is_loud=True)  # something may have happened before the bell was there
@@ -130,6 +131,11 @@ class Monitor:
             except DeviceError as error:  # memory is short, or an interface went while it was read
                 logger.warning("the network can't be read: %s", error)
                 await trio.sleep(LOOK_INTERVAL)
+
+
+def _clocks() -> tuple[float, float]:
+    """Read what `Wakefulness.look` takes."""
+    return time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def compare(before: Network, now: Network, ring: Ring) -> Change:

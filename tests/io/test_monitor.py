@@ -70,14 +70,16 @@ trio.run(Monitor(nothing, handle, read).run)
 def test_a_real_stop_is_noticed_when_it_is_over() -> None:
     """The one test that takes its time: it must be stopped for longer than any load would hold it up."""
     with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGSTOP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(7)
-        process.send_signal(signal.SIGCONT)
-        lines = [process.stdout.readline(), process.stdout.readline()]
-        process.kill()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(7)
+            process.send_signal(signal.SIGCONT)
+            lines = [process.stdout.readline(), process.stdout.readline()]
+        finally:
+            process.kill()
     assert lines[0] == "ready\n", "the network is looked at first"
     word, seconds = lines[1].split()
     assert word == "resumed"
