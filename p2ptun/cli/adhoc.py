@@ -17,7 +17,7 @@ from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.relay_options import authorities, relay_credentials, relays
 from p2ptun.cli.talk import JsonView, Story, View
 from p2ptun.daemon.adhoc import AdhocTunnel
-from p2ptun.daemon.agreement import PRIVATE_NETWORKS, is_private
+from p2ptun.daemon.agreement import is_private
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome
@@ -25,6 +25,7 @@ from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.ice.config import PathPolicy
 from p2ptun.rendezvous.paste import PasteRendezvous
+from p2ptun.stun.trust import PRIVATE_NETWORKS
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
 from p2ptun.tunnel.timing import REKEY_INTERVAL

@@ -9,20 +9,8 @@ from ipaddress import ip_network
 from p2ptun.errors import RendezvousError
 from p2ptun.signal.address import tunnel_addresses
 from p2ptun.signal.description import Description, Kind
+from p2ptun.stun.trust import PRIVATE_NETWORKS
 from p2ptun.types import IPInterface, IPNetwork
-
-PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
-    ip_network(text)
-    for text in (
-        "10.0.0.0/8",  # RFC 1918
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598
-        "fc00::/7",  # unique local, RFC 4193
-    )
-)
-"""All that an ad hoc tunnel ever leads to. Public addresses belong to whoever they belong to: a side that could claim
-some would be handed the traffic to somebody's name server, or bit by bit all traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +97,11 @@ def _is_refused(network: IPNetwork, used: Iterable[IPNetwork]) -> bool:
 
 
 def is_private(network: IPNetwork) -> bool:
-    """Tell whether a network may lead into a tunnel at all."""
+    """Tell whether a network may lead into an ad hoc tunnel at all.
+
+    Public addresses belong to whoever they belong to: a side that could claim some would be handed the traffic to
+    somebody's name server, or bit by bit all traffic.
+    """
     return any(_is_inside(network, wide) for wide in PRIVATE_NETWORKS)
 
 

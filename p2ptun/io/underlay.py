@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from ipaddress import ip_network
 from socket import if_indextoname
 from typing import Protocol, TypeAlias
 
@@ -28,21 +27,12 @@ from p2ptun.io.socket_options import SocketOptions, open_socket
 from p2ptun.io.tcp import TcpBase
 from p2ptun.io.tls import Trust
 from p2ptun.io.udp import UdpSocket
+from p2ptun.stun.trust import Scope, scope_of
 from p2ptun.turn.server import Server
-from p2ptun.types import Endpoint, IPAddress, IPNetwork, SendError, Transport
+from p2ptun.types import Endpoint, IPAddress, SendError, Transport
 
 ADDRESS_HOLDERS = frozenset({"dummy", "vrf"})
 """Link kinds that hold addresses but carry no packets: what is sent from there leaves by another interface."""
-
-BEHIND_NAT: tuple[IPNetwork, ...] = tuple(
-    ip_network(text)
-    for text in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),  # private: RFC 1918 3, RFC 4193 3.1
-        "100.64.0.0/10",  # shared, RFC 6598 7
-        *("127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10"),  # local
-    )
-)
-"""Addresses that reach the internet through a NAT, or not at all."""
 
 Place: TypeAlias = tuple[IPAddress, int]
 """An address and the index of its interface: a socket is good for both together only."""
@@ -257,7 +247,7 @@ async def _open_tcp(udp: Endpoint, options: SocketOptions) -> list[Socket]:
     """Open the TCP bases beside a UDP socket; without one of them the tunnel only has fewer ways."""
     bases: list[Socket] = [TcpBase.active(udp.address, options)]
     bases += await _listen(udp, (udp.port, 0), TcpType.PASSIVE, options)
-    if not any(udp.address.version == network.version and udp.address in network for network in BEHIND_NAT):
+    if scope_of(udp.address) is Scope.PUBLIC:  # others reach the internet through a NAT, or not at all
         bases += await _listen(udp, (0,), TcpType.SIMULTANEOUS_OPEN, options)
     return bases
 

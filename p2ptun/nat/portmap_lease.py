@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from p2ptun.nat.portmap_event import (
@@ -16,25 +16,14 @@ from p2ptun.nat.portmap_event import (
     Problem,
     Protocol,
 )
-from p2ptun.types import Endpoint, IPAddress, IPNetwork
+from p2ptun.stun.trust import Scope, scope_of
+from p2ptun.types import Endpoint, IPAddress
 
 SHORTEST_LIFETIME: Final = 10.0
 """Seconds; our choice: a shorter lease would have to be renewed in less than the 4 s of RFC 6887 11.2.1."""
 
 LONGEST_LIFETIME: Final = 86400.0  # seconds, RFC 6887 15: what a client believes at most
 RECOVERY_PATIENCE: Final = 10.0  # seconds; our choice: what a restarted gateway has lost and doesn't give back is gone
-
-PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
-    ip_network(text)
-    for text in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),  # private: RFC 1918 3, RFC 4193 3.1
-        *("100.64.0.0/10", "192.0.0.0/24"),  # behind a carrier's NAT: RFC 6598 7, and RFC 6333 5.7 (DS-Lite)
-        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10"),  # local
-    )
-)
-"""Addresses that nobody on the internet can send to."""
-
-_NOBODYS: tuple[IPNetwork, ...] = tuple(ip_network(text) for text in ("224.0.0.0/4", "240.0.0.0/4", "ff00::/8"))
 
 
 @dataclass(slots=True)
@@ -117,12 +106,10 @@ def nowhere(version: int) -> IPAddress:
 
 def is_private(address: IPAddress) -> bool:
     """Tell whether an address can't be reached from everywhere."""
-    return any(address.version == network.version and address in network for network in PRIVATE_NETWORKS)
+    return scope_of(address) is not Scope.PUBLIC
 
 
 def is_possible(external: Endpoint, version: int) -> bool:
     """Tell whether packets can come in at an address and port at all, and in the family of what they are for."""
     address = external.address
-    if external.port == 0 or address.is_unspecified or address.version != version:
-        return False
-    return not any(address.version == network.version and address in network for network in _NOBODYS)
+    return external.port != 0 and address.version == version and scope_of(address) is not Scope.NOWHERE

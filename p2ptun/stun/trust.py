@@ -22,6 +22,17 @@ class Scope(IntEnum):
     PUBLIC = 4
 
 
+PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918 3
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598 7
+        "fc00::/7",  # unique local, RFC 4193 3.1
+    )
+)
+
 _SCOPES: tuple[tuple[IPNetwork, Scope], ...] = tuple(
     (ip_network(text), scope)
     for text, scope in (
@@ -35,11 +46,8 @@ _SCOPES: tuple[tuple[IPNetwork, Scope], ...] = tuple(
         ("fec0::/10", Scope.NOWHERE),  # site-local, RFC 3879
         ("169.254.0.0/16", Scope.LINK),  # RFC 3927
         ("fe80::/10", Scope.LINK),
-        ("10.0.0.0/8", Scope.PRIVATE),  # RFC 1918 3
-        ("172.16.0.0/12", Scope.PRIVATE),
-        ("192.168.0.0/16", Scope.PRIVATE),
-        ("100.64.0.0/10", Scope.PRIVATE),  # RFC 6598 7
-        ("fc00::/7", Scope.PRIVATE),  # RFC 4193 3.1
+        ("192.0.0.0/24", Scope.PRIVATE),  # between a home and its carrier, RFC 6333 5.7 (DS-Lite)
+        *((str(network), Scope.PRIVATE) for network in PRIVATE_NETWORKS),
     )
 )
 

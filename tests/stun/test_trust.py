@@ -25,6 +25,7 @@ from p2ptun.types import Endpoint
         ("192.168.0.1", Scope.PRIVATE),
         ("100.64.0.1", Scope.PRIVATE),
         ("fd00::1", Scope.PRIVATE),
+        ("192.0.0.2", Scope.PRIVATE),
         ("0.0.0.1", Scope.NOWHERE),
         ("224.0.0.1", Scope.NOWHERE),
         ("255.255.255.255", Scope.NOWHERE),
