@@ -17,7 +17,7 @@ from p2ptun.io.stream import Stream
 from p2ptun.signal.text import printable
 from p2ptun.types import SendError
 
-ALPN = "stun.turn"  # RFC 7443 4
+ALPN = "stun.turn"  # RFC 7443
 READ_SIZE = 1 << 16  # bytes read at once
 RECORD_SIZE = 1 << 14
 """Bytes encrypted at once: a full record (RFC 8446 5.1). What is encrypted can't be overtaken or dropped any more."""

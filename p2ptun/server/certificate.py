@@ -8,8 +8,9 @@ from pathlib import Path
 import trio
 
 from p2ptun.errors import ConfigError
+from p2ptun.io.tls import ALPN
 
-PROTOCOLS = ["stun.turn", "stun.nat-discovery"]  # RFC 7443 3: for TURN, and for STUN as RFC 5389 and 5780 use it
+PROTOCOLS = [ALPN, "stun.nat-discovery"]  # RFC 7443: for TURN, and for STUN as RFC 5389 and 5780 use it
 
 
 class Certificate:

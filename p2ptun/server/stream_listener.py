@@ -1,4 +1,4 @@
-"""Where clients come by TCP or TLS (RFC 8656 2.1, RFC 7443)."""
+"""Where clients come by TCP or TLS (RFC 8656 3.1, RFC 7443)."""
 
 from __future__ import annotations
 
