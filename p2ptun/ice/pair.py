@@ -98,7 +98,7 @@ class CandidatePair:
             (RFC 8445 7.3.1.5).
         nomination: Which nomination it has or claims: the highest counts; 0 without renomination.
         is_heard: The peer has checked it.
-        is_silent: Nothing came back on it, while another pair answered: that one goes first until this one answers.
+        is_silent: Nothing has come back on it, while another pair answered: that goes first until this one answers.
         is_expired: Consent to send on it has expired: these credentials are never used on it again (RFC 7675 5.1).
         is_vouched: The tunnel has opened packets that came over it, so the true peer is at its other end.
         attempts: How often the running check was sent.

@@ -82,10 +82,7 @@ class Path:
 
     def keep_ready(self, valid_pairs: list[CandidatePair], now: float) -> bool:
         """Choose who takes over; tell whether that has changed. An idle path keeps nobody ready, for it is quiet."""
-        if self._pair is None:
-            self._standby = None
-        elif self._standby is None or self._standby is self._pair or not self._is_ready(self._standby, valid_pairs):
-            self._standby = best_standby(valid_pairs, self._pair)
+        self._standby = best_standby(valid_pairs, self._pair, self._standby) if self._pair is not None else None
         if self._standby is None or self.liveness is not Liveness.ALIVE:
             self._standby_due_at = None
         elif self._standby_due_at is None:
@@ -120,13 +117,18 @@ class Path:
             self._pair.is_silent = True
 
     def judge(self, valid_pairs: list[CandidatePair]) -> None:
-        """Call the pair silent when it was probed in vain and another valid one has answered since it is in doubt."""
+        """Call the pair silent when it was probed in vain and another valid one has answered since it is in doubt.
+
+        With it go those of which nobody knows more: traffic moves to who has answered, not from one pair of a dead
+        relay to the next.
+        """
         if self._pair is None or self._consent is None or not self._consent.is_doubted:
             return
         since = self._consent.doubted_at or 0.0
-        others = (pair for pair in valid_pairs if pair is not self._pair and not pair.is_silent)
-        if any((pair.confirmed_at or 0.0) > since for pair in others):
-            self._pair.is_silent = True
+        answering = [pair for pair in valid_pairs if not pair.is_silent and (pair.confirmed_at or 0.0) > since]
+        if any(pair is not self._pair for pair in answering):
+            for pair in valid_pairs:
+                pair.is_silent = pair.is_silent or pair not in answering
 
     def take_checks(self, valid_pairs: list[CandidatePair], now: float) -> list[CandidatePair]:
         """Tell the watch about answers that came; give the pairs on which a consent check is to be sent now.
@@ -157,9 +159,6 @@ class Path:
         """Tell when `handle_timeout` or `take_checks` has something to do."""
         times = (self._standby_due_at, self._consent.next_timeout() if self._consent else None)
         return earliest(times)
-
-    def _is_ready(self, standby: CandidatePair, valid_pairs: list[CandidatePair]) -> bool:
-        return standby in valid_pairs and not standby.is_silent
 
     @property
     def _standby_interval(self) -> float:

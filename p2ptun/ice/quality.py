@@ -86,12 +86,38 @@ def is_worth_a_move(new: CandidatePair, old: CandidatePair) -> bool:
     return gain > max(MARGIN, MARGIN_PART * old.quality.cost)
 
 
-def best_standby(valid: list[CandidatePair], selected: CandidatePair) -> CandidatePair | None:
-    """Choose who takes over when `selected` goes silent: best one that shares neither address with it."""
+def best_standby(
+    valid: list[CandidatePair], selected: CandidatePair, current: CandidatePair | None = None
+) -> CandidatePair | None:
+    """Choose who takes over when `selected` goes silent: best one that has as little in common with it as possible.
+
+    `current`, who stands ready, stays unless another one has less.
+    """
     others = [pair for pair in valid if pair is not selected and not pair.is_silent and pair.key != selected.key]
-    return max(others, key=lambda pair: (_distance(pair, selected), -rank(pair), -pair.quality.cost), default=None)
+    return max(
+        others,
+        key=lambda pair: (_independence(pair, selected), pair is current, -rank(pair), -pair.quality.cost),
+        default=None,
+    )
 
 
-def _distance(pair: CandidatePair, other: CandidatePair) -> int:
-    """Count the ends at which two pairs differ: what they share may be what breaks."""
-    return (pair.base.address != other.base.address) + (pair.destination.address != other.destination.address)
+def _independence(pair: CandidatePair, other: CandidatePair) -> tuple[bool, int]:
+    """Tell whether two pairs go through different relays, and count the ends that differ: what breaks may be shared.
+
+    Which interface a relay is reached by isn't known here, so it counts as the same.
+    """
+    is_relayed = _is_relayed_here(pair) or _is_relayed_here(other)
+    has_other_base = not is_relayed and pair.base.address != other.base.address
+    return not _shares_relay(pair, other), has_other_base + (pair.destination.address != other.destination.address)
+
+
+def _shares_relay(pair: CandidatePair, other: CandidatePair) -> bool:
+    """Tell whether a relay serves both pairs: one side may use it in the one, the other side in the other."""
+    here, there = pair.base.address, pair.destination.address
+    is_across = here == other.destination.address or there == other.base.address
+    is_ours = here == other.base.address and _is_relayed_here(pair)
+    return is_across or is_ours or (there == other.destination.address and pair.remote.is_relayed)
+
+
+def _is_relayed_here(pair: CandidatePair) -> bool:
+    return (pair.valid.local if pair.valid else pair.local).is_relayed

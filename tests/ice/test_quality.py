@@ -107,6 +107,18 @@ def test_standby_is_the_one_that_shares_least_then_the_best() -> None:
     assert rank(best_standby([selected, relayed(4), valid(5, rtt=0.4)], selected) or selected) == 0
 
 
+def test_who_stands_ready_stays_unless_another_shares_less() -> None:
+    selected, first, faster, apart = valid(1), valid(2), valid(3, rtt=0.001), valid(4, local="192.0.2.77:1")
+    assert best_standby([selected, first, faster], selected) is faster
+    assert best_standby([selected, first, faster], selected, first) is first
+    assert best_standby([selected, first, apart], selected, first) is apart
+
+
+def test_what_takes_over_from_a_relay_goes_through_another() -> None:
+    theirs, ours, other = valid(1), valid(2, rtt=0.01, local="198.51.100.1:5"), valid(3, rtt=0.2, local="192.0.2.77:1")
+    assert best_standby([theirs, ours, other], theirs) is other
+
+
 def test_nobody_stands_ready_who_is_silent_or_the_same() -> None:
     selected, silent, twin = valid(1), valid(2), valid(1)
     silent.is_silent = True

@@ -62,6 +62,12 @@ def batch_of(packets: Iterable[bytes], size: int = BATCH_SIZE) -> Batch:
     return batch
 
 
+def description_of(peer: Peer) -> IceParameters:
+    """Say what the other side is told at first, by a line of text or a rendezvous."""
+    agent = peer.agent
+    return IceParameters(agent.local_credentials, peer.describe(), nat=agent.nat_hint)
+
+
 class NodeHost:
     """A machine that runs a node. What its TUN device would get stands in `received`."""
 

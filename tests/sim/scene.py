@@ -7,11 +7,11 @@ from collections.abc import Callable
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
 from p2ptun.node.event import PeerState
-from p2ptun.node.parameters import IceParameters
 from p2ptun.node.peer import Peer
 
 from .network import Network, at
-from .node import NodeHost, ip_packet
+from .node import NodeHost, description_of, ip_packet
+from .relay import RelayServer
 
 A, B = "10.77.0.1", "10.77.0.2"
 LATENCY = 0.025
@@ -36,7 +36,9 @@ class Scene:
         servers: tuple[str, ...] = (),
         roles: tuple[Role, Role] = (Role.CONTROLLING, Role.CONTROLLED),
         config: AgentConfig | None = None,
+        relays: tuple[tuple[RelayServer, ...], tuple[RelayServer, ...]] = ((), ()),
     ) -> None:
+        """Put both into a network. `relays` are those that Alice uses, and those that Bob uses."""
         self.network = network or Network(latency=LATENCY)
         self.alice = NodeHost(self.network, "alice", *alice, config=config)
         self.bob = NodeHost(self.network, "bob", *bob, config=config)
@@ -45,9 +47,11 @@ class Scene:
         self.sent_at: dict[int, float] = {}
         for server in servers:
             self.network.add_stun_server(server)
-        for host in self.hosts:
+        for host, own_relays in zip(self.hosts, relays, strict=True):
             for server in servers:
                 host.node.add_stun_server(at(server), host.now)
+            for relay in own_relays:
+                host.use_relay(relay)
             host.node.end_of_servers(host.now)
         self.network.run(0.5)
 
@@ -67,9 +71,9 @@ class Scene:
 
     def introduce(self) -> None:
         """Carry the offer, then the answer."""
-        offer = IceParameters(self.to_bob.agent.local_credentials, self.to_bob.describe())
+        offer = description_of(self.to_bob)
         self.bob.learn("alice", self.alice, offer, [f"{A}/32"])
-        answer = IceParameters(self.to_alice.agent.local_credentials, self.to_alice.describe())
+        answer = description_of(self.to_alice)
         self.alice.learn("bob", self.bob, answer, [f"{B}/32"])
 
     def connect(self, seconds: float = 30.0) -> Scene:
