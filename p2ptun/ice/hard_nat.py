@@ -7,6 +7,9 @@ through is enough: it is a check, and the check that answers it makes the pair.
 
 Never more than 200 packets a second, which the pacer sees to, nor MAX_PROBES in one attempt. A relay, if there is one,
 carries the traffic meanwhile.
+
+The other side names the address that is searched, and it can give reasons to begin anew as often as it likes. So what is
+sent in the long run has a budget of its own, which nothing fills up but time.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 
+from p2ptun.ice.budget import Budget
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.check import encode_check
@@ -31,6 +35,8 @@ from p2ptun.stun.message import new_transaction_id
 from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 
 MAX_PROBES = 2000  # in one attempt
+MAX_ATTEMPTS = 5  # in quick succession: what the pauses allow in the first six minutes
+RECOVERY = 600.0  # seconds until there may be one more, whatever the reason
 SPARES = 256  # sockets that make mappings
 START_DELAY = 2.0  # seconds for ordinary checks, which find most paths in a tenth of that
 ROUND_INTERVAL = 20.0  # seconds: mappings are made anew before a usual NAT forgets them
@@ -73,6 +79,7 @@ class HardNat:
         self._destinations: Iterator[Endpoint] = iter(())
         self._openings: deque[Endpoint] = deque()
         self._left = 0
+        self._budget = Budget(MAX_ATTEMPTS * MAX_PROBES, RECOVERY / MAX_PROBES)
         self._pause = PAUSE[0]
         self._next_at: float | None = None
         self._transmits: deque[Transmit] = deque()
@@ -121,10 +128,12 @@ class HardNat:
         """Send the next probe, or begin or end an attempt."""
         if self._next_at is None or now < self._next_at:
             return
-        if self._phase is Phase.WAITING:
-            self._begin(now)
-        else:
+        if self._phase is not Phase.WAITING:
             self._probe(now)
+        elif now < (ready_at := self._budget.ready_at(MAX_PROBES)):
+            self._next_at = ready_at
+        else:
+            self._begin(now)
 
     def next_transmit(self) -> Transmit | None:
         """Give a probe to send."""
@@ -176,6 +185,7 @@ class HardNat:
         probes = self._next_probes()
         if probes and len(probes) <= self._left:
             self._left -= len(probes)
+            self._budget.spend(len(probes), now)
             for base, destination in probes:
                 self._send(base, destination)
             self._next_at = max(self._pacer.reserve(now + MIN_PACE) for _ in probes)

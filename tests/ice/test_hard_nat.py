@@ -12,7 +12,7 @@ from p2ptun.ice.candidate_type import CandidateType
 from p2ptun.ice.config import AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import AgentState, CandidateGathered, SparesReleased, SparesWanted
-from p2ptun.ice.hard_nat import MAX_PROBES, PAUSE, ROUND_INTERVAL, SPARES, START_DELAY
+from p2ptun.ice.hard_nat import MAX_ATTEMPTS, MAX_PROBES, PAUSE, RECOVERY, ROUND_INTERVAL, SPARES, START_DELAY
 from p2ptun.ice.nat_hint import MappingKind, NatHint
 from p2ptun.ice.pair import PairState
 from p2ptun.ice.role import Role
@@ -303,6 +303,24 @@ def test_changed_network_begins_the_search_anew() -> None:
     duel.agent.add_local_address(at("10.0.0.2:1"), duel.now)
     again = [each for each in probes(duel, START_DELAY + 1.0) if each[1].destination != at(THEIR_OUTSIDE)]
     assert len(again) > 100
+
+
+@pytest.mark.parametrize("reason", ["hint", "candidate"])
+def test_peer_makes_us_search_no_more_often_than_the_budget_allows(reason: str) -> None:
+    """It may take back and repeat what it said for ever: who is at the address that it names is no party to this."""
+    duel = lonely(EASY, HARD)
+    reflexive = next(each for each in duel.agent.remote_candidates if each.endpoint == at(THEIR_OUTSIDE))
+    sent, began_at = 0, duel.now
+    for number in range(60):
+        sent += len([each for each in probes(duel, 15.0) if each[1].destination.port != 9000])
+        if reason == "hint":
+            duel.agent.set_remote_options(RemoteOptions(), duel.now)
+            duel.agent.set_remote_options(RemoteOptions(nat=HARD), duel.now)
+        else:
+            duel.agent.remove_remote_candidate(reflexive, duel.now)
+            duel.agent.add_remote_candidate(replace(reflexive, priority=reflexive.priority - number), duel.now)
+    assert sent > MAX_PROBES
+    assert sent <= MAX_PROBES * (MAX_ATTEMPTS + (duel.now - began_at) / RECOVERY)
 
 
 def test_lone_server_is_asked_at_its_other_address_too() -> None:
