@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import trio
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
+from p2ptun.cli.option import parse, with_options
 from p2ptun.cli.relay_options import authorities, relay_credentials, relays
 from p2ptun.cli.talk import JsonView, Story, View
 from p2ptun.daemon.adhoc import AdhocTunnel
@@ -30,8 +31,6 @@ from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
 from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import IPNetwork, Transport
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 MAX_MTU = 65461
 """With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
@@ -80,21 +79,15 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def _with_options(command: CommandT) -> CommandT:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 def share(**options: object) -> int:
     """Start a tunnel: prints an offer, waits for the other side's answer, stays in the foreground."""
     return _run(Side.SHARE, options)
 
 
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 def join(**options: object) -> int:
     """Join a tunnel: asks for the other side's offer, prints the answer, stays in the foreground."""
     return _run(Side.JOIN, options)
@@ -146,7 +139,7 @@ def _options(
     _check_rendezvous(rendezvous)
     return AdhocOptions(
         name=name,
-        addresses=tuple(_parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
+        addresses=tuple(parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_offered_network(each) for each in routes),
         stun=tuple(_stun_server(each) for each in stun),
         turn=relays(turn, PathPolicy(policy)),
@@ -173,7 +166,7 @@ def _check_rendezvous(text: str) -> None:
 
 def _offered_network(text: str) -> IPNetwork:
     """Read a network for the other side. Raises ConfigError, also when the other side is sure to refuse it."""
-    network = _parse(ip_network, "--route", text, "192.168.1.0/24")
+    network = parse(ip_network, "--route", text, "192.168.1.0/24")
     if not is_private(network):
         *most, last = PRIVATE_NETWORKS
         remedy = f"Offer a network inside {', '.join(map(str, most))} or {last}."
@@ -196,16 +189,6 @@ def _stun_server(text: str) -> StunUri:
         problem = f"{uri} isn't asked over UDP, and only that shows the tunnel's socket from outside"
         raise ConfigError("", "--stun", problem, f"Write stun:{uri.host}")
     return uri
-
-
-ParsedT = TypeVar("ParsedT")
-
-
-def _parse(parser: Callable[[str], ParsedT], option: str, text: str, example: str) -> ParsedT:
-    try:
-        return parser(text)
-    except ValueError as error:
-        raise ConfigError("", option, str(error), f"Write it as in {example}") from error
 
 
 def _algorithms(aead: str) -> tuple[Algorithm, ...]:

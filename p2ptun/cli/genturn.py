@@ -9,10 +9,9 @@ import click
 
 from p2ptun.cli.key import print_secret
 from p2ptun.cli.text import talk_console
+from p2ptun.daemon.secret import MAX_SIZE
 from p2ptun.daemon.turn_credentials import DEFAULT_TTL, MAX_TTL, MIN_TTL, SharedSecret, TurnCredentials
 from p2ptun.errors import ConfigError
-
-MAX_SECRET_TEXT = 4096
 
 
 @click.command()
@@ -29,7 +28,7 @@ def genturn(ttl: int, label: str) -> None:
     """Read a relay's shared secret from stdin and print a user name and password made of it."""
     if sys.stdin.isatty():
         talk_console().print("Paste the secret that the relay shares, then press Enter:")
-    text = sys.stdin.buffer.readline(MAX_SECRET_TEXT).decode("utf-8", "replace").strip()
+    text = sys.stdin.buffer.readline(MAX_SIZE).decode("utf-8", "replace").strip()
     if not text or "\ufffd" in text:
         raise ConfigError(
             "", "stdin", "there is no secret, or it is no text", "Pipe one in: p2ptun genturn < SECRET > FILE"

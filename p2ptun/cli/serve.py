@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from hashlib import blake2s
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 import trio
 
+from p2ptun.cli.option import parse, with_options
 from p2ptun.cli.serve_story import ServeView
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.privilege import drop_privileges
-from p2ptun.daemon.secret import hide_memory, read_private
+from p2ptun.daemon.secret import MAX_SIZE, hide_memory, read_private
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.relay.config import Limits, ServerConfig
 from p2ptun.server.event import ErrorEvent
@@ -24,16 +24,11 @@ from p2ptun.server.options import ServeOptions
 from p2ptun.server.service import Service
 from p2ptun.stun.credential import CredentialStore, StaticCredentials
 from p2ptun.stun.ephemeral import CredentialChain, EphemeralCredentials
+from p2ptun.stun.uri import DEFAULT_PORT, DEFAULT_SECURE_PORT
 from p2ptun.types import Endpoint, IPAddress
 
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
-ParsedT = TypeVar("ParsedT")
-
-STUN_PORT = 3478  # RFC 8489 18.6
-TLS_PORT = 5349
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535  # of the relay: it opens them when the rights of root are given up
 MAX_USERS_SIZE = 1 << 20
-MAX_SECRET_SIZE = 4096
 
 _COUNT = click.IntRange(min=1)
 _RATE = click.IntRange(min=0)
@@ -74,14 +69,8 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-def _with_options(command: CommandT) -> CommandT:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 def serve(**options: object) -> int:
     """Serve STUN, and with --relay TURN, until Ctrl-C."""
     return _run(options)
@@ -120,8 +109,8 @@ def _options(
     Raises:
         ConfigError: Naming the option, the problem and the remedy.
     """
-    stun = tuple(_endpoint("--stun-listen", each, STUN_PORT) for each in stun_listen)
-    tls = tuple(_endpoint("--tls-listen", each, TLS_PORT) for each in tls_listen)
+    stun = tuple(_endpoint("--stun-listen", each, DEFAULT_PORT) for each in stun_listen)
+    tls = tuple(_endpoint("--tls-listen", each, DEFAULT_SECURE_PORT) for each in tls_listen)
     if not stun + tls:
         raise ConfigError("", "--stun-listen", "there is nothing to listen on", "Give this machine's public address.")
     low, high = _ports(relay_ports)
@@ -131,7 +120,7 @@ def _options(
         relay_addresses=_relay_addresses(relay, relay_addresses, stun + tls),
         lowest_port=low,
         highest_port=high,
-        allowed_peers=tuple(_parse(ip_network, "--allow-peer", each, "192.168.1.0/24") for each in allowed_peers),
+        allowed_peers=tuple(parse(ip_network, "--allow-peer", each, "192.168.1.0/24") for each in allowed_peers),
         port_key=_port_key(secret_file, users),
         limits=_limits(**limits),
     )
@@ -163,7 +152,7 @@ def _endpoint(option: str, text: str, default_port: int) -> Endpoint:
     example = f"192.0.2.1:{default_port} or [2001:db8::1]:{default_port}"
     if not (port.isascii() and port.isdecimal() and 0 < int(port) <= HIGHEST_PORT):
         raise ConfigError("", option, f"{text!r} has no port from 1 to {HIGHEST_PORT}", f"Write it as in {example}")
-    return Endpoint.of(_parse(ip_address, option, address, example), int(port))
+    return Endpoint.of(parse(ip_address, option, address, example), int(port))
 
 
 def _ports(text: str) -> tuple[int, int]:
@@ -181,7 +170,7 @@ def _relay_addresses(is_wanted: bool, named: tuple[str, ...], listening: tuple[E
         if named:
             raise ConfigError("", "--relay-address", "nothing is relayed", "Add --relay, or leave it out.")
         return ()
-    chosen = [_parse(ip_address, "--relay-address", each, "192.0.2.1 or 2001:db8::1") for each in named]
+    chosen = [parse(ip_address, "--relay-address", each, "192.0.2.1 or 2001:db8::1") for each in named]
     chosen = chosen or [each.address for each in listening]
     if any(each.is_unspecified for each in chosen):
         problem = "peers have to be told one address of this machine"
@@ -211,7 +200,7 @@ def _credentials(secret_file: Path | None, users: Path | None, realm: str) -> Cr
 def _secret(path: Path) -> str:
     remedy = "Make one: umask 077; p2ptun genpsk > FILE"
     try:
-        secret = read_private(path, "--secret-file", MAX_SECRET_SIZE, remedy).decode().strip()
+        secret = read_private(path, "--secret-file", MAX_SIZE, remedy).decode().strip()
     except UnicodeDecodeError:
         secret = ""
     if not secret:
@@ -235,10 +224,3 @@ def _users(path: Path) -> dict[str, str]:
     if not users or not all(name and password for name, password in users.items()):
         raise ConfigError("", "--users", f"{path} names no user, or one without a password", remedy)
     return users
-
-
-def _parse(parser: Callable[[str], ParsedT], option: str, text: str, example: str) -> ParsedT:
-    try:
-        return parser(text)
-    except ValueError as error:
-        raise ConfigError("", option, str(error), f"Write it as in {example}") from error
