@@ -34,11 +34,11 @@ class Candidate:
         priority: 1 to 2^31 - 1 (RFC 8445 5.1.2).
         foundation: Equal for candidates that will probably share their fate (RFC 8445 5.1.1.3).
         base: What we send from to use it: the socket's address. For a remote candidate the endpoint itself.
-        related: For a reflexive or relayed candidate the address behind it, when told, for people only. For one that
-            was learnt from a check the relay of the peer's at the same address, if there is one.
+        related: For a reflexive or relayed candidate the address behind it, when told. For people only.
         generation: The ICE generation it belongs to, counted up by each restart.
         ufrag: The user name fragment that it was signalled with; empty when it wasn't told.
         tcp_type: For TCP only.
+        is_at_relay: Whether one that was learnt from a check is at the address of a relay of the peer's.
         name: What signalling says in place of the address; empty where it says the address. For local candidates only.
     """
 
@@ -51,6 +51,7 @@ class Candidate:
     generation: int = 0
     ufrag: str = ""
     tcp_type: TcpType | None = None
+    is_at_relay: bool = False
     name: str = ""
 
     @property
@@ -61,8 +62,7 @@ class Candidate:
     @property
     def is_relayed(self) -> bool:
         """Whether a relay stands there; it may have given the peer another port which the peer couldn't tell yet."""
-        is_learnt_from_one = self.type is CandidateType.PEER_REFLEXIVE and self.related is not None
-        return self.type is CandidateType.RELAYED or (is_learnt_from_one and self.base == self.endpoint)
+        return self.type is CandidateType.RELAYED or self.is_at_relay
 
     def to_sdp(self) -> str:
         """Write it as RFC 8839 5.1 has it, without `a=`: with its name, if it has one, or with its address.

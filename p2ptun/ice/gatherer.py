@@ -64,10 +64,14 @@ class Gatherer:
         return host
 
     def add_relayed(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None) -> Candidate | None:
-        """Make the candidate of an address on a relay; None when that is nothing new or wanted."""
+        """Make the candidate of an address on a relay; None when that is nothing new or wanted.
+
+        Who wants relayed paths only hides what is behind the relay (RFC 8839 5.1).
+        """
         if self._policy is PathPolicy.DIRECT:
             return None
-        candidate = self.candidates.add_relayed(relayed, server, mapped)
+        told = None if self._policy is PathPolicy.RELAY else mapped
+        candidate = self.candidates.add_relayed(relayed, server, told)
         if candidate is not None:
             self._announce(candidate)
         return candidate

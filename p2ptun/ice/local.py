@@ -178,11 +178,12 @@ class LocalCandidates:
         server: Endpoint | None = None,
     ) -> Candidate:
         seen_by, is_open = server.address if server else None, tcp_type is TcpType.SIMULTANEOUS_OPEN
+        transport = server.transport if server and kind is CandidateType.RELAYED else base.transport
         return Candidate(
             type=kind,
             endpoint=endpoint,
             priority=priority,
-            foundation=self._foundation((kind, base.address, seen_by, base.transport, is_open)),
+            foundation=self._foundation((kind, base.address, seen_by, transport, is_open)),
             base=base,
             related=None if kind is CandidateType.HOST else base,
             generation=self._credentials.generation,
@@ -193,6 +194,7 @@ class LocalCandidates:
     def _foundation(self, key: _FoundationKey) -> str:
         """Number the kinds of fate: type, base address, server address, transport (RFC 8445 5.1.1.3).
 
+        The transport of a relayed candidate is that to its server.
         Our addition: whether a connection is opened from both sides. That passes firewalls which stop the other kind,
         and frozen behind it, it would wait until the kernel gives that up.
         """

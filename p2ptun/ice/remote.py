@@ -50,8 +50,17 @@ class RemoteCandidates:
         if self._count(learnt=True) >= self._max_candidates:
             return None
         seen = signalled(endpoint)
-        kind, relay = CandidateType.PEER_REFLEXIVE, self._relay_at(seen)
-        return self._store(Candidate(kind, seen, priority, self._own_foundation(), seen, relay, tcp_type=tcp_type))
+        return self._store(
+            Candidate(
+                type=CandidateType.PEER_REFLEXIVE,
+                endpoint=seen,
+                priority=priority,
+                foundation=self._own_foundation(),
+                base=seen,
+                tcp_type=tcp_type,
+                is_at_relay=self._has_relay_at(seen),
+            )
+        )
 
     def upgrade(self, learnt: Candidate, told: Candidate) -> Candidate:
         """Give a peer-reflexive candidate what signalling tells of it (RFC 8838 11, step 4); give the new one."""
@@ -76,10 +85,9 @@ class RemoteCandidates:
         self._candidates[candidate.endpoint] = candidate
         return candidate
 
-    def _relay_at(self, seen: Endpoint) -> Endpoint | None:
-        """Give the relayed candidate with the same address: what comes from another port there is relayed, too."""
-        relays = (each.endpoint for each in self if each.is_relayed)
-        return next((relay for relay in relays if relay.address == seen.address), None)
+    def _has_relay_at(self, seen: Endpoint) -> bool:
+        """Tell whether a relayed candidate has the same address: what comes from another port there is relayed, too."""
+        return any(each.is_relayed and each.endpoint.address == seen.address for each in self)
 
     def _own_foundation(self) -> str:
         """Give a foundation that no other remote candidate has (RFC 8445 7.3.1.3)."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from p2ptun.ice.nat_hint import NO_HINT
 from p2ptun.ice.pacer import Pacer
 from p2ptun.stun.attribute import XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import decode_message, encode_message, success_response
+from p2ptun.types import Transport
 from tests.sim.network import START, at
 
 from .material import random_bytes_from
@@ -59,6 +61,24 @@ def test_pitfall_13_relayed_foundations_follow_relayed_address_and_server() -> N
     first, same, other_server, other_address = [each.foundation for each in relays if each is not None]
     assert first == same
     assert len({first, other_server, other_address}) == 3
+
+
+def test_relays_of_one_server_over_udp_and_tcp_have_foundations_of_their_own() -> None:
+    gatherer, _ = make()
+    ports = (50000, 50001)
+    servers = (SERVER, replace(SERVER, transport=Transport.TCP))
+    made = [
+        gatherer.add_relayed(replace(RELAYED, port=port), server, None)
+        for port, server in zip(ports, servers, strict=True)
+    ]
+    assert len({each.foundation for each in made if each is not None}) == 2
+
+
+def test_who_wants_relayed_paths_only_tells_nothing_of_what_is_behind_the_relay() -> None:
+    gatherer, _ = make(PathPolicy.RELAY)
+    candidate = gatherer.add_relayed(RELAYED, SERVER, MAPPED)
+    assert candidate is not None
+    assert " raddr 0.0.0.0 rport 9 " in candidate.to_sdp()
 
 
 def test_pitfall_12_priorities_of_relays_and_of_checks_from_them_are_unique_and_below_all_hosts() -> None:
