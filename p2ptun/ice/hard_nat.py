@@ -8,7 +8,7 @@ through is enough: it is a check, and the check that answers it makes the pair.
 Never more than 200 packets a second, which the pacer sees to, nor MAX_PROBES in one attempt. A relay, if there is one,
 carries the traffic meanwhile.
 
-The other side names the address that is searched, and it can give reasons to begin anew as often as it likes. So what is
+The other side names the address that is searched, and can give reasons to begin anew as often as it likes. So what is
 sent in the long run has a budget of its own, which nothing fills up but time.
 """
 
