@@ -15,8 +15,12 @@ from p2ptun.stun.turn import is_channel_data, measure_turn
 from p2ptun.types import Endpoint, Transport
 
 IDLE_TIMEOUT = 30.0  # seconds without a whole frame, for who has no allocation; the core ends allocations by itself
+HANDSHAKE_TIMEOUT = 10.0  # seconds; slow phones on bad networks need three
 LARGEST_OF_STRANGER = 4096  # bytes of a frame from one without an allocation: no request comes near
 READ_SIZE = 1 << 16
+FRAMES_PER_TURN = 64
+"""Frames of one stream that are taken before UDP, and other streams, have their turn: as many as of UDP."""
+
 WRITE_SIZE = {Transport.TCP: 1 << 14, Transport.TLS: 0}
 """Bytes of frames that are written as one: STUN overtakes only what isn't on its way. TLS gets a record for each frame,
 since there are clients, coturn's among them, that read a single frame out of a record."""
@@ -43,6 +47,7 @@ class Connection:
         self._splitter = StreamSplitter(self._measure)
         self._news = trio.Event()
         self._scope = trio.CancelScope()
+        self._handshake = trio.CancelScope()
         self._idle = trio.CancelScope()
 
     @property
@@ -55,13 +60,26 @@ class Connection:
         self._has_allocation = value
         self._stay()
 
-    async def run(self, handle: FrameHandler) -> None:
-        """Carry frames until either side ends it."""
+    async def shake_hands(self) -> bool:
+        """Begin TLS, if that is what it speaks; False when nothing came of it in time, or it was ended meanwhile."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return True
+        self._handshake.deadline = trio.current_time() + HANDSHAKE_TIMEOUT
+        with self._handshake:
+            try:
+                await self._stream.do_handshake()
+            except trio.BrokenResourceError:
+                return False
+            return True
+        return False
+
+    async def run(self, handle: FrameHandler, turns: trio.Lock) -> None:
+        """Carry frames until either side ends it. All streams share `turns`, which they take one after the other."""
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 with self._idle:
-                    await self._read(handle)
+                    await self._read(handle, turns)
                 if self._idle.cancelled_caught:
                     self.problem = "silent"
                 nursery.cancel_scope.cancel()
@@ -82,20 +100,32 @@ class Connection:
     def end(self, problem: str) -> None:
         """End it from our side."""
         self.problem = self.problem or problem
+        self._handshake.cancel()
         self._scope.cancel()
 
-    async def _read(self, handle: FrameHandler) -> None:
+    async def _read(self, handle: FrameHandler, turns: trio.Lock) -> None:
         self._stay()
         try:
             while data := await self._stream.receive_some(READ_SIZE):
                 self._splitter.receive(bytes(data))
-                while (frame := self._splitter.next_frame()) is not None:
-                    handle(self, frame)
-                    self._stay()
+                is_more = True
+                while is_more:
+                    async with turns:  # whoever waits has his turn in another round of the loop
+                        is_more = self._take_turn(handle)
         except MalformedPacket as error:
             self.problem = str(error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it has ended, the one way or the other
+
+    def _take_turn(self, handle: FrameHandler) -> bool:
+        """Hand on some frames; tell whether there may be more."""
+        for _ in range(FRAMES_PER_TURN):
+            frame = self._splitter.next_frame()
+            if frame is None:
+                return False
+            handle(self, frame)
+            self._stay()
+        return True
 
     async def _write(self) -> None:
         try:

@@ -36,11 +36,13 @@ class Exchange:
 
     Attributes:
         refused: What the kernel said of our sockets, and streams that ended for a fault, by reason.
+        stream_turns: What streams take one after the other, so that no number of them keeps UDP waiting.
     """
 
     def __init__(self, core: Server, handle_event: Callable[[RelayEvent], None]) -> None:
         self.core = core
         self.refused: Counter[str] = Counter()
+        self.stream_turns = trio.Lock()
         self._handle_event = handle_event
         self._ports: dict[Endpoint, UdpPort] = {}
         self._by_descriptor: dict[int, UdpPort] = {}

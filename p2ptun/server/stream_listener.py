@@ -18,7 +18,6 @@ from p2ptun.server.connection import Connection
 from p2ptun.server.exchange import Exchange
 from p2ptun.types import Endpoint, Transport
 
-HANDSHAKE_TIMEOUT = 10.0  # seconds; slow phones on bad networks need three
 BACKLOG = 128
 
 
@@ -55,30 +54,20 @@ class StreamListener:
         connection = Connection(wrapped, remote, self.local)
         try:
             if self._admission.enter(connection):
-                await self._run(connection, wrapped)
+                await self._run(connection)
         finally:
             self._admission.leave(connection)
             await trio.aclose_forcefully(wrapped)
 
-    async def _run(self, connection: Connection, stream: trio.abc.Stream) -> None:
-        if isinstance(stream, trio.SSLStream) and not await _shake_hands(stream):
+    async def _run(self, connection: Connection) -> None:
+        if not await connection.shake_hands():
             self._exchange.refused["TLS handshake failed"] += 1
             return
         self._exchange.add_connection(connection)
         try:
-            await connection.run(self._exchange.handle_frame)
+            await connection.run(self._exchange.handle_frame, self._exchange.stream_turns)
         finally:
             self._exchange.remove_connection(connection)
-
-
-async def _shake_hands(stream: trio.SSLStream[trio.SocketStream]) -> bool:
-    with trio.move_on_after(HANDSHAKE_TIMEOUT):
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError:
-            return False
-        return True
-    return False
 
 
 def open_listener(

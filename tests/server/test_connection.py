@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from p2ptun.io.stream import STUCK_TIMEOUT
-from p2ptun.server.connection import IDLE_TIMEOUT, LARGEST_OF_STRANGER, Connection
+from p2ptun.server.connection import FRAMES_PER_TURN, IDLE_TIMEOUT, LARGEST_OF_STRANGER, Connection
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
 from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transport
@@ -22,15 +22,16 @@ DATA = encode_channel_data(0x4001, b"abcde", is_padded=True)
 class Case:
     """A connection that runs, and what it handed on."""
 
-    def __init__(self, nursery: trio.Nursery, local: Endpoint = LOCAL) -> None:
+    def __init__(self, nursery: trio.Nursery, local: Endpoint = LOCAL, turns: trio.Lock | None = None) -> None:
         self.far, near = memory_stream_pair()
         self.frames: list[bytes] = []
+        self.turns = turns or trio.Lock()
         self.connection = Connection(near, REMOTE, local)
         self.ended = trio.Event()
         nursery.start_soon(self._run)
 
     async def _run(self) -> None:
-        await self.connection.run(lambda _, frame: self.frames.append(frame))
+        await self.connection.run(lambda _, frame: self.frames.append(frame), self.turns)
         self.ended.set()
 
     async def wait_for(self, count: int) -> list[bytes]:
@@ -63,6 +64,20 @@ async def test_stun_overtakes_data(nursery: trio.Nursery, transport: Transport) 
     while len(received) < len(STUN + DATA * 3):
         received += await case.far.receive_some()
     assert received == STUN + DATA * 3
+
+
+@pytest.mark.trio
+async def test_many_floods_leave_room_for_whoever_else_waits(nursery: trio.Nursery) -> None:
+    turns = trio.Lock()
+    cases = [Case(nursery, turns=turns) for _ in range(5)]
+    for case in cases:
+        await case.far.send_all(STUN * 3000)
+    taken, most = sum(len(case.frames) for case in cases), 0
+    while taken < 5 * 3000:
+        await trio.lowlevel.checkpoint()
+        before, taken = taken, sum(len(case.frames) for case in cases)
+        most = max(most, taken - before)
+    assert most <= FRAMES_PER_TURN
 
 
 @pytest.mark.trio
@@ -120,7 +135,7 @@ async def test_a_stuck_stream_drops_old_data_and_ends(nursery: trio.Nursery, aut
     ended = trio.Event()
 
     async def run() -> None:
-        await connection.run(lambda *_: None)
+        await connection.run(lambda *_: None, trio.Lock())
         ended.set()
 
     nursery.start_soon(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,23 @@ async def test_who_speaks_no_tls_is_let_go(tmp_path: Path, data: bytes) -> None:
         await in_thread(lambda: work(place))
         await until(lambda: place.exchange.refused["TLS handshake failed"] == 1)
         assert place.exchange.connections == 0
+
+
+@pytest.mark.trio
+async def test_who_makes_room_goes_in_the_middle_of_the_handshake_too(tmp_path: Path) -> None:
+    """Else it would keep its descriptor for as long as a handshake may take, and no longer be counted."""
+
+    def work(place: Place) -> None:
+        address = str(place.listener.local.address), place.listener.local.port
+        first, second = (socket.create_connection(address, TIMEOUT) for _ in range(2))
+        with first, second:
+            with suppress(ConnectionError):
+                assert first.recv(100) == b""
+            second.shutdown(socket.SHUT_WR)
+
+    async with running(certificate=Certificate(*make_certificate(tmp_path)), admission=Admission(most=1)) as place:
+        await in_thread(lambda: work(place))
+        await until(lambda: place.exchange.refused["TLS handshake failed"] == 2)
 
 
 @pytest.mark.trio
