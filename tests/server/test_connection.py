@@ -77,7 +77,7 @@ async def test_many_floods_leave_room_for_whoever_else_waits(nursery: trio.Nurse
         await trio.lowlevel.checkpoint()
         before, taken = taken, sum(len(case.frames) for case in cases)
         most = max(most, taken - before)
-    assert most <= FRAMES_PER_TURN
+    assert most <= 2 * FRAMES_PER_TURN  # trio shuffles the tasks of a round: the turns of two may lie between
 
 
 @pytest.mark.trio
