@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 MAX_WAITING = 1 << 17
-"""Bytes of data that wait for a stuck stream: what 10 Mb/s take in 100 ms. Older data is worth nothing."""
+"""Bytes of data that wait for a stuck stream: what 10 Mb/s take in 100 ms. Older data is worth nothing. So many of STUN
+messages, too, for these may hold as much data."""
 
 MAX_WAITING_CHECKS = 64
 FRAMES_AT_ONCE = 256  # of the 1024 buffers that sendmsg takes, linux/uio.h UIO_MAXIOV
@@ -18,13 +19,14 @@ class SendQueue:
     and what comes out after a pause is what was sent last. Frames leave whole, or are ended before the next begins.
     """
 
-    __slots__ = ("_begun", "_checks", "_data", "_size")
+    __slots__ = ("_begun", "_checks", "_checks_size", "_data", "_size")
 
     def __init__(self) -> None:
         self._begun = b""
         self._checks: deque[bytes] = deque()
         self._data: deque[bytes] = deque()
         self._size = 0  # bytes of data
+        self._checks_size = 0
 
     def __bool__(self) -> bool:
         return bool(self._begun or self._checks or self._data)
@@ -32,6 +34,7 @@ class SendQueue:
     def push_check(self, frame: bytes) -> None:
         """Add the frame of a STUN message; it goes before all data."""
         self._checks.append(frame)
+        self._checks_size += len(frame)
 
     def push_data(self, frame: bytes) -> None:
         """Add any other frame."""
@@ -69,8 +72,8 @@ class SendQueue:
         while self._size > MAX_WAITING:
             self._size -= len(self._data.popleft())
             dropped += 1
-        while len(self._checks) > MAX_WAITING_CHECKS:
-            self._checks.popleft()
+        while len(self._checks) > MAX_WAITING_CHECKS or self._checks_size > MAX_WAITING:
+            self._checks_size -= len(self._checks.popleft())
             dropped += 1
         return dropped
 
@@ -78,7 +81,9 @@ class SendQueue:
         if self._begun:
             return self._begun
         if self._checks:
-            return self._checks.popleft()
+            check = self._checks.popleft()
+            self._checks_size -= len(check)
+            return check
         frame = self._data.popleft()
         self._size -= len(frame)
         return frame

@@ -51,6 +51,17 @@ def test_of_too_much_data_the_oldest_goes_and_stun_stays() -> None:
     assert [int.from_bytes(each[:2], "big") for each in found[1:]] == list(range(dropped, count))
 
 
+def test_stun_messages_that_hold_data_are_no_way_around_the_bound() -> None:
+    queue = SendQueue()
+    for number in range(MAX_WAITING_CHECKS):
+        queue.push_check(frame(bytes([number]) * 60_000))
+    assert queue.trim() == MAX_WAITING_CHECKS - MAX_WAITING // 60_002
+    found, _ = frames_in(drain(queue, 4096))
+    assert [each[0] for each in found] == [MAX_WAITING_CHECKS - 2, MAX_WAITING_CHECKS - 1]
+    queue.push_check(frame(bytes(60_000)))
+    assert queue.trim() == 0
+
+
 def test_a_frame_that_has_begun_is_no_longer_dropped() -> None:
     queue = SendQueue()
     queue.push_data(frame(b"f" * 1000))
