@@ -19,6 +19,7 @@ from p2ptun.stun.attribute import (
 from p2ptun.stun.codec import AddressFamily
 from p2ptun.stun.error import Code
 from p2ptun.stun.message import Message
+from p2ptun.stun.trust import Scope, scope_of
 from p2ptun.stun.turn import DEFAULT_LIFETIME, UDP
 from p2ptun.turn.event import LossReason, Problem
 from p2ptun.turn.request import UNUSABLE
@@ -138,7 +139,8 @@ def read_lifetime(success: Message) -> float:
 def read_refusal(error: Message, code: int, server: Endpoint, is_proven: bool) -> Failed | Redirected:
     """Read an error that ends an Allocate. `is_proven`: it is sealed, or came over TLS.
 
-    A redirection that nobody vouches for could lead our credentials anywhere (RFC 8489 14.8).
+    A redirection that nobody vouches for could lead our credentials anywhere (RFC 8489 14.8), and none leads nearer
+    than the server is: nobody out there sends us to services in our own network.
     """
     if code != Code.TRY_ALTERNATE:
         return Failed(_PROBLEMS.get(code, Problem.REFUSED), code or None)
@@ -147,9 +149,11 @@ def read_refusal(error: Message, code: int, server: Endpoint, is_proven: bool) -
         return Failed(Problem.UNPROVEN_REDIRECT, code)
     if alternate is None or alternate.address.version != server.address.version or not is_sane(alternate):
         return Failed(Problem.UNUSABLE, code)
+    if scope_of(alternate.address) < scope_of(server.address):
+        return Failed(Problem.UNUSABLE, code)
     return Redirected(Endpoint(alternate.address, alternate.port, server.transport), error.get(ALTERNATE_DOMAIN))
 
 
 def is_sane(endpoint: Endpoint) -> bool:
     """Tell whether somebody can be there."""
-    return endpoint.port != 0 and not endpoint.address.is_unspecified and not endpoint.address.is_multicast
+    return endpoint.port != 0 and scope_of(endpoint.address) is not Scope.NOWHERE

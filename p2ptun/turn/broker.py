@@ -39,6 +39,7 @@ class Broker:
         leases: By token.
         relays: The same by relayed address.
         peers: Who is let in by every allocation.
+        own: Where sockets of ours are bound: what leaves from there is never led to a server, whatever that says.
         farewells: What sockets that are about to be closed still have to send.
     """
 
@@ -47,6 +48,7 @@ class Broker:
         self.leases: dict[Endpoint, Lease] = {}
         self.relays: dict[Endpoint, Lease] = {}
         self.peers: dict[Endpoint, None] = {}
+        self.own: set[Endpoint] = set()
         self.sockets = Sockets()
         self.farewells: deque[Transmit] = deque()
         self.events: deque[Event] = deque()
@@ -99,6 +101,14 @@ class Broker:
         """Give an allocation back."""
         self._dismiss(lease, now)
         self._report_loss(lease, reason)
+
+    def occupy(self, base: Endpoint, now: float) -> None:
+        """Know that a socket of ours is bound there; a relay that said so before is believed no more."""
+        self.own.add(base)
+        lease = self.relays.get(base)
+        if lease is not None:
+            self._dismiss(lease, now)
+            self._lose(lease, LossReason.TAKEN, now)
 
     # Inputs
 
@@ -226,10 +236,10 @@ class Broker:
                     self.events.append(DataReceived(event.payload, event.peer, _relayed(lease, event.peer)))
 
     def _welcome(self, lease: Lease, grant: Grant, now: float) -> None:
-        """Let an allocation serve, unless another server has its address."""
+        """Let an allocation serve, unless another server has its address, or we have it ourselves."""
         holders = [self.relays[relayed] for relayed in grant.relayed if relayed in self.relays]
         current = self.serving(lease.host)
-        if any(holder.host is not lease.host for holder in holders):
+        if not self.own.isdisjoint(grant.relayed) or any(holder.host is not lease.host for holder in holders):
             self._dismiss(lease, now)
             self._fail(lease, Problem.UNUSABLE, None, now)
             return

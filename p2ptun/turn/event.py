@@ -42,6 +42,7 @@ class LossReason(Enum):
     EXPIRED = "the relay would not prolong it"
     CREDENTIALS = "the relay doesn't accept the user name and password any more"
     REPLACED = "another one took its place"
+    TAKEN = "a socket of ours has that address"  # no honest relay gives it
     NETWORK_CHANGED = "the network changed"
     CLOSED = "it was given back"
 

@@ -140,6 +140,15 @@ class Pool:
         self.permit(peer, now)
         lease.client.send(payload, peer)
 
+    def occupy(self, base: Endpoint, now: float) -> None:
+        """Know that a socket of ours is bound to `base`: it is relayed by nobody, whatever a server says."""
+        self._broker.occupy(base, now)
+        self._advance(now)
+
+    def vacate(self, base: Endpoint) -> None:
+        """Know that a socket of ours is gone. Harmless when it isn't known."""
+        self._broker.own.discard(base)
+
     def probe(self, relayed: Endpoint, now: float) -> None:
         """Ask the server behind `relayed` at once; it is lost unless it answers in a few seconds."""
         lease = self._broker.relays.get(relayed)

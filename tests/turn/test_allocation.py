@@ -128,3 +128,10 @@ def test_a_redirection_without_proof_is_not_followed() -> None:
 def test_a_redirection_to_nowhere(alternate: Endpoint | None) -> None:
     attributes = () if alternate is None else ((ALTERNATE_SERVER, alternate),)
     assert refusal(Code.TRY_ALTERNATE, *attributes) == Failed(Problem.UNUSABLE, 300)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "255.255.255.255"])
+def test_a_redirection_into_our_own_network(address: str) -> None:
+    """Whoever is out there shall not choose which service in here gets a connection of ours."""
+    alternate = (ALTERNATE_SERVER, Endpoint.of(address, 22))
+    assert refusal(Code.TRY_ALTERNATE, alternate) == Failed(Problem.UNUSABLE, 300)

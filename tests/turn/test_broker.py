@@ -302,6 +302,32 @@ def test_a_server_that_gives_the_address_of_another_is_not_believed() -> None:
     assert liar.requests(Method.REFRESH)[-1].get(LIFETIME) == 0
 
 
+def test_a_server_that_gives_the_address_of_our_own_socket_is_not_believed() -> None:
+    """What leaves from that socket would all go to the server, and the socket would go with the allocation."""
+    world = World(relay(UDP, 7))
+    world.pool.occupy(at(7), world.now)
+    world.add(UDP)
+    assert world.events == [ServerFailed(UDP, Problem.UNUSABLE, None)]
+    assert not world.pool.owns(at(7))
+    other = World(relay(UDP, 7))
+    other.pool.occupy(at(7), other.now)
+    other.pool.vacate(at(7))
+    other.add(UDP)
+    assert gains(other) == [(UDP, at(7))]
+
+
+def test_an_address_that_a_socket_of_ours_takes_later_was_never_relayed() -> None:
+    world = World(relay(UDP, 7))
+    world.add(UDP)
+    assert world.pool.owns(at(7))
+    world.pool.occupy(at(7), world.now)
+    assert not world.pool.owns(at(7))
+    world.flush()
+    assert world.take(RelayLost) == [RelayLost(at(7), LossReason.TAKEN)]
+    world.advance(60.0)
+    assert not world.pool.owns(at(7))
+
+
 # Redirections
 
 
