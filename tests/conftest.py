@@ -8,11 +8,27 @@ from tests.e2e.lab import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `root` where this machine can't run them, and say why; keep those of one lab together."""
-    for item in items:
-        if "tests/e2e/" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Skip the tests marked `root` where this machine can't run them, and say why; mix those that wait with the rest."""
+    items[:] = mixed(items)
     privileged = [item for item in items if item.get_closest_marker("root")]
     if privileged and (reason := missing()):
         for item in privileged:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Strew the files with laboratories, each of which stays whole, among the other tests: they wait, the others work.
+
+    The last quarter is without them, so that no process has a long one left when the others are done.
+    """
+    rest = [item for item in items if "tests/e2e/" not in item.nodeid]
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if "tests/e2e/" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+            files.setdefault(item.path.name, []).append(item)
+    step = len(rest) * 3 // 4 // max(1, len(files))
+    order = []
+    for number, file in enumerate(files.values()):
+        order += [*file, *rest[number * step : (number + 1) * step]]
+    return order + rest[len(files) * step :]

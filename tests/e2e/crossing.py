@@ -128,7 +128,7 @@ class Crossing:
                     problem = "" if kind in pair.allowed else described(tunnel)
                     return Outcome(pair, kind, kind, problem=problem)
                 setup = first_reply(pinging) - pasted
-                first = Kind(tunnel.share.find("path")[0]["kind"])
+                first = Kind(wait_until(lambda: tunnel.share.find("path"), PATIENCE, "a path is told")[0]["kind"])
                 problem = self._carry(pair, tunnel) if kind in pair.allowed else ""
                 return Outcome(pair, first, kind, setup, problem or other_ends(pair, tunnel))
         except (AssertionError, LabError) as error:
