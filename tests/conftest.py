@@ -8,7 +8,7 @@ from tests.e2e.lab import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `root` where this machine can't run them, and say why; mix those that wait with the rest."""
+    """Skip the tests marked `root` where this machine can't run them, and say why; mix those that wait with others."""
     items[:] = mixed(items)
     privileged = [item for item in items if item.get_closest_marker("root")]
     if privileged and (reason := missing()):

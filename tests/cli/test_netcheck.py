@@ -30,18 +30,13 @@ from p2ptun.daemon.netcheck_document import (
 from p2ptun.daemon.status import Health
 from p2ptun.nat.behavior import Lifetime
 from tests.e2e.coturn import make_certificate
+from tests.free_port import free_port
 
 from .material import MAIN, ROOT, p2ptun
 
 SCHEMA = json.loads(files("p2ptun.cli").joinpath("netcheck.schema.json").read_text("utf-8"))
 NETCHECK_SECONDS = 5.0
 STARTING = 3.0  # seconds for two interpreters on a busy machine
-
-
-def free_port() -> int:
-    """Find a port that is free over UDP and TCP."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class Serving:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.serving import ADDRESS, Serving, free_port
+from tests.free_port import free_port
+from tests.server.serving import ADDRESS, Serving
 from tests.server.turn_client import USERS
 
 SECOND_ADDRESS = "127.0.0.2"

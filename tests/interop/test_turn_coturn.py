@@ -38,6 +38,7 @@ from p2ptun.turn.order import CloseSocket, OpenSocket
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, SendError, Transport
+from tests.free_port import free_port
 
 HERE = "127.0.0.1"
 NAME = "localhost"
@@ -51,12 +52,6 @@ pytestmark = pytest.mark.skipif(coturn is None, reason="needs turnserver of the 
 
 EventT = TypeVar("EventT")
 MakeSide: TypeAlias = "Callable[[Coturn], Side]"
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((HERE, 0))
-        return int(sock.getsockname()[1])
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path]:
@@ -77,7 +72,7 @@ class Coturn:
     """One turnserver of our own, with a port for plain UDP and TCP and one for TLS."""
 
     def __init__(self, directory: Path, *options: str, relay_ip: str = HERE) -> None:
-        self.port, self.tls_port = free_port(), free_port(socket.SOCK_STREAM)
+        self.port, self.tls_port = free_port(), free_port()
         key, self.certificate = make_certificate(directory)
         self._log = directory / "turn.log"
         self._command = [str(coturn), "-n", f"--listening-ip={HERE}", f"--relay-ip={relay_ip}", f"--realm={REALM}"]

@@ -16,24 +16,12 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from p2ptun.types import Endpoint
+from tests.free_port import free_port
 from tests.server.turn_client import TIMEOUT, USERS, TurnClient, connect_udp
 
 P2PTUN = str(Path(sys.executable).with_name("p2ptun"))
 Json: TypeAlias = dict[str, Any]
 ADDRESS = "127.0.0.1"
-
-
-def free_port(address: str = ADDRESS) -> int:
-    """Find a port that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((address, 0))
-            port: int = tcp.getsockname()[1]
-            try:
-                udp.bind((address, port))
-            except OSError:
-                continue
-            return port
 
 
 def private_file(path: Path, text: str) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from p2ptun.stun.ephemeral import ephemeral_credential
-from tests.server.serving import ADDRESS, P2PTUN, Serving, free_port, make_certificate, private_file
+from tests.free_port import free_port
+from tests.server.serving import ADDRESS, P2PTUN, Serving, make_certificate, private_file
 from tests.server.turn_client import ALICE, Refusal, TurnClient, connect_udp, endpoint, peer_socket
 
 CHANNEL = 0x4001
