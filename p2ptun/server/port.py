@@ -39,7 +39,7 @@ class UdpPort:
         self.limit = SLOTS
         self.lost: Counter[SendError] = Counter()
         self.has_segmentation = has_segmentation(sock)
-        self.is_coalescing = enable_coalescing(sock)
+        enable_coalescing(sock)
         self._socket = sock
         self._sources: dict[bytes, Endpoint] = {}
         self._names: dict[Endpoint, Name | None] = {}

@@ -135,7 +135,6 @@ def test_a_kernel_without_offloads_is_served_all_the_same(monkeypatch: pytest.Mo
     monkeypatch.setattr("p2ptun.io.offload.UDP_GRO", 9999)
     port = open_port(ANY_PORT, is_relay=False)
     assert not port.has_segmentation
-    assert not port.is_coalescing
     with peer_socket() as peer, socket.socket(type=socket.SOCK_DGRAM):
         outbox, memory = Outbox(), bytearray(b"aabbcc")
         filled(outbox, memory, 3, 2)
