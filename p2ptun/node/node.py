@@ -131,6 +131,8 @@ class Node:
     def add_local_address(self, base: Endpoint, now: float, tcp_type: TcpType | None = None) -> None:
         """Let every peer gather on the socket bound to `base`; see `Agent.add_local_address`."""
         self._surroundings.bases[base] = tcp_type
+        self.relays.occupy(base, now)
+        self._settle_relays(now)
         for peer in self._roster:
             peer.add_local_address(base, now, tcp_type)
 
@@ -138,11 +140,13 @@ class Node:
         """Give a peer a socket that `OpenSpares` asked for; nobody else uses it. Harmless when the peer has gone."""
         peer = self._roster.find(name)
         if peer is not None:
+            self.relays.occupy(base, now)
             peer.add_spare_address(base, now)
 
     def remove_local_address(self, base: Endpoint, now: float) -> None:
         """Let every peer forget a socket that is gone, with the paths from it. Harmless when none knows it."""
         self._surroundings.forget(base)
+        self.relays.vacate(base)
         for peer in self._roster:
             peer.remove_local_address(base, now)
 
