@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 
 from p2ptun.ice.budget import Budget
@@ -54,6 +55,15 @@ class Phase(Enum):
     SEARCHING = "searching"
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """What is still to be sent in one attempt: to `destinations`, or from the spare sockets in `openings`."""
+
+    destinations: Iterator[Endpoint] = field(default_factory=lambda: iter(()))
+    openings: deque[Endpoint] = field(default_factory=deque)
+    left: int = 0
+
+
 class HardNat:
     """One agent's port search. `remote` is what the other side told of its NAT."""
 
@@ -76,9 +86,7 @@ class HardNat:
         self._pacer = pacer
         self._events = events
         self._phase = Phase.RESTING
-        self._destinations: Iterator[Endpoint] = iter(())
-        self._openings: deque[Endpoint] = deque()
-        self._left = 0
+        self._attempt = _Attempt()
         self._budget = Budget(MAX_ATTEMPTS * MAX_PROBES, RECOVERY / MAX_PROBES)
         self._pause = PAUSE[0]
         self._next_at: float | None = None
@@ -100,9 +108,9 @@ class HardNat:
         if not is_wanted or not self._gatherer.candidates.add_spare(base, SPARES):
             self._events.append(SparesReleased((base,)))
             return
-        if not self._openings:
+        if not self._attempt.openings:
             self._next_at = self._pacer.reserve(now + MIN_PACE)
-        self._openings.append(base)
+        self._attempt.openings.append(base)
 
     def rouse(self, now: float) -> None:
         """Begin anew soon: the network has changed."""
@@ -170,27 +178,28 @@ class HardNat:
 
     def _begin(self, now: float) -> None:
         approach, base, theirs = self._approach, self._base, self._theirs
-        self._phase, self._left, self._next_at = Phase.SEARCHING, MAX_PROBES, self._pacer.reserve(now + MIN_PACE)
+        self._phase, self._attempt = Phase.SEARCHING, _Attempt(left=MAX_PROBES)
+        self._next_at = self._pacer.reserve(now + MIN_PACE)
         if approach is Approach.OPEN and base is not None:
             self._events.append(SparesWanted(base, SPARES))
             self._next_at = now + OPENING_PATIENCE
         elif approach is Approach.GUESS:
-            self._destinations = guesses(theirs, self.remote.delta, self._random_bytes)
+            self._attempt.destinations = guesses(theirs, self.remote.delta, self._random_bytes)
         else:
             is_steady = self._stance.role is Role.CONTROLLING
-            self._destinations = meeting_points(theirs[-1], self.remote.delta, is_steady=is_steady)
+            self._attempt.destinations = meeting_points(theirs[-1], self.remote.delta, is_steady=is_steady)
 
     def _probe(self, now: float) -> None:
         """Send what is next, and take a turn for what follows; end the attempt when nothing does."""
         probes = self._next_probes()
-        if probes and len(probes) <= self._left:
-            self._left -= len(probes)
+        if probes and len(probes) <= self._attempt.left:
+            self._attempt.left -= len(probes)
             self._budget.spend(len(probes), now)
             for base, destination in probes:
                 self._send(base, destination)
             self._next_at = max(self._pacer.reserve(now + MIN_PACE) for _ in probes)
-        elif self._left >= MAX_TARGETS * len(self._gatherer.candidates.spares) > 0:
-            self._openings.extend(self._gatherer.candidates.spares)
+        elif self._attempt.left >= MAX_TARGETS * len(self._gatherer.candidates.spares) > 0:
+            self._attempt.openings.extend(self._gatherer.candidates.spares)
             self._next_at = now + ROUND_INTERVAL
         else:
             self._release()
@@ -199,10 +208,10 @@ class HardNat:
 
     def _next_probes(self) -> list[tuple[Endpoint, Endpoint]]:
         """Give the next base with all targets, or our base with the next guess."""
-        if self._openings:
-            base = self._openings.popleft()
+        if self._attempt.openings:
+            base = self._attempt.openings.popleft()
             return [(base, target) for target in self._theirs[:MAX_TARGETS]]
-        guess, best = next(self._destinations, None), self._base
+        guess, best = next(self._attempt.destinations, None), self._base
         return [] if guess is None or best is None else [(best, guess)]
 
     def _send(self, base: Endpoint, destination: Endpoint) -> None:
@@ -221,8 +230,7 @@ class HardNat:
                 self._gatherer.keep_spare(base, now)
 
     def _release(self) -> None:
-        self._destinations = iter(())
-        self._openings.clear()
+        self._attempt = _Attempt()
         spares = self._gatherer.candidates.spares
         if spares:
             self._events.append(SparesReleased(spares))
