@@ -70,6 +70,7 @@ class PortMapper:
         self._request: Request | None = None
         self._releases: dict[int, Release] = {}
         self._renewed_at = float("-inf")
+        self._restarted_at = float("-inf")
         self._is_closed = False
         self._output = _Output()
 
@@ -327,8 +328,12 @@ class PortMapper:
     # What follows
 
     def _hear(self, epoch: int, now: float) -> None:
-        """Take the gateway's time; when it has restarted, ask for all mappings anew."""
-        if self._gateway.has_restarted(epoch, now):
+        """Take the gateway's time; when it has restarted, ask for all mappings anew.
+
+        One whose time jumps with every answer would be asked again after each, as fast as it answers.
+        """
+        if self._gateway.has_restarted(epoch, now) and now >= self._restarted_at + RENEWAL_INTERVAL:
+            self._restarted_at = now
             self._gateway.external = None
             for lease in self._leases.values():
                 lease.doubt(now)

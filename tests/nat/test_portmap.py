@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from p2ptun.nat import natpmp
 from p2ptun.nat.pcp import ResultCode
-from p2ptun.nat.portmap import LONG_WAIT, MAX_PORTS, SHORT_WAIT
+from p2ptun.nat.portmap import LONG_WAIT, MAX_PORTS, RENEWAL_INTERVAL, SHORT_WAIT
 from p2ptun.nat.portmap_event import (
     DropReason,
     GatewayRestarted,
@@ -499,6 +499,18 @@ def test_what_it_doesnt_give_back_soon_is_gone() -> None:
     assert mapper.next_timeout() == START + 3600 + RECOVERY_PATIENCE
     mapper.handle_timeout(START + 3600 + RECOVERY_PATIENCE)
     assert events(mapper) == [PortUnmapped(PORT, EXTERNAL, LossReason.EXPIRED)]
+
+
+def test_a_gateway_whose_time_jumps_with_every_answer_is_not_asked_as_fast_as_it_answers() -> None:
+    gateway = mapped()
+    mapper, now, told = gateway.mapper, START + 3600, 0
+    mapper.handle_timeout(now)
+    for number in range(1000):
+        for request in payloads(mapper):
+            mapper.receive_datagram(pcp_answer(request, EXTERNAL, epoch=9000 - number), GATEWAY, LOCAL, now)
+        told += events(mapper).count(GatewayRestarted())
+        now += 0.01
+    assert 1 <= told <= 10.0 / RENEWAL_INTERVAL + 1
 
 
 def test_a_nat_pmp_gateway_that_restarted() -> None:
