@@ -14,7 +14,7 @@ class Limits:
 
     Attributes:
         allocations: Allocations in all, reserved ports included. A request beyond gets 508.
-        user_allocations: Those of one user name. A request beyond gets 486.
+        user_allocations: Those of one user name, or of one label of time-limited ones. A request beyond gets 486.
         address_allocations: Those of one client address: an IPv4 address, an IPv6 /56. A request beyond gets 486.
         permissions: Peer addresses of one allocation. A request beyond gets 508.
         channels: Channels of one allocation, those that still cool down included. A request beyond gets 508.

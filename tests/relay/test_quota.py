@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from p2ptun.relay.config import Limits
-from p2ptun.relay.quota import Quota, prefix_of
+from p2ptun.relay.quota import Quota, person_of, prefix_of
 from p2ptun.stun.error import Code
 
 HERE, THERE = ip_address("198.51.100.7"), ip_address("198.51.100.8")
@@ -29,6 +29,19 @@ def test_each_limit_refuses_in_its_own_way() -> None:
     quota.add("carol", THERE)
     quota.add("dave", THERE, 2)
     assert quota.refusal("erin", ip_address("2001:db8::1")) == Code.INSUFFICIENT_CAPACITY
+
+
+def test_another_time_limited_user_name_is_no_other_person() -> None:
+    quota = Quota(LIMITS)
+    quota.add("1900000000:alice", HERE)
+    quota.add("1900086400:alice", HERE)
+    assert quota.refusal("1900172800:alice", THERE) == Code.ALLOCATION_QUOTA_REACHED
+    assert quota.refusal("1900172800:bob", THERE) is None
+    quota.remove("1900000000:alice", HERE)
+    assert quota.refusal("1900172800:alice", THERE) is None
+    assert [person_of(each) for each in ("alice", "1900000000", "1900000000:", "1:x:y", "bob:1")] == [
+        *("alice", "1900000000", "1900000000:", "x:y", "bob:1")
+    ]
 
 
 def test_what_is_given_back_can_be_had_again() -> None:
