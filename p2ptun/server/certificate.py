@@ -11,6 +11,8 @@ from p2ptun.errors import ConfigError
 from p2ptun.io.tls import ALPN
 
 PROTOCOLS = [ALPN, "stun.nat-discovery"]  # RFC 7443: for TURN, and for STUN as RFC 5389 and 5780 use it
+OTHERS = 0o007
+"""Who must have no right to the key. A group may: daemons that serve TLS often share one."""
 
 
 class Certificate:
@@ -58,6 +60,8 @@ class Certificate:
                 f"{self._certificate} and {self._key} are no PEM certificate and its key",
                 "Give the whole chain, the server's own certificate first, and a key without a password.",
             ) from error
+        if self._key.stat().st_mode & OTHERS:
+            raise ConfigError("", "--tls-key", f"everybody can read {self._key}", f"Run: chmod o= {self._key}")
         return context
 
 

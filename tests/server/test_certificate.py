@@ -41,6 +41,16 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
         Certificate(other, other)
 
 
+def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    key.chmod(0o640)
+    Certificate(certificate, key)
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="everybody can read") as error:
+        Certificate(certificate, key)
+    assert "chmod" in error.value.remedy
+
+
 def test_a_key_with_a_password_is_refused_without_asking(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     locked = tmp_path / "locked.key"
