@@ -138,8 +138,7 @@ class Node:
 
     def add_spare_address(self, name: str, base: Endpoint, now: float) -> None:
         """Give a peer a socket that `OpenSpares` asked for; nobody else uses it. Harmless when the peer has gone."""
-        peer = self._roster.find(name)
-        if peer is not None:
+        if (peer := self._roster.find(name)) is not None:
             self.relays.occupy(base, now)
             peer.add_spare_address(base, now)
 
