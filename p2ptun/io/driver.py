@@ -16,6 +16,7 @@ from p2ptun.aead.buffer import Batch
 from p2ptun.errors import LocalProtocolError
 from p2ptun.io.base import Socket
 from p2ptun.io.tun import TunDevice
+from p2ptun.node.drop import labelled
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE
@@ -86,6 +87,7 @@ class Driver:
     def drops(self) -> Counter[str]:
         """What the kernel didn't take or give, and what belongs to no peer, by reason."""
         counted = Counter({reason.value: count for reason, count in self.node.drops.items()})
+        counted += labelled("relay", self.node.relays.drops)
         counted.update(self._past_drops)
         for socket in self._sockets.values():
             counted.update(_drops_of(socket))

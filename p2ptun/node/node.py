@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 from p2ptun.aead.buffer import Batch
@@ -57,13 +57,13 @@ class Node:
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
-        self.drops: Counter[DropReason] = Counter()
         self.pacer = Pacer()  # for the agents of all peers
         self.indices: IndexTable[Link] = IndexTable(random_bytes)
         self.routes = Routes()
         self._random_bytes = random_bytes
         self._roster = Roster()
         self._relaying = Relaying(self._roster, random_bytes)
+        self.drops = self._relaying.drops
         self._transactions = TransactionTable()
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGER_BURST)
         self._surroundings = Surroundings()
@@ -110,6 +110,7 @@ class Node:
         self.peer(name).close(now)
         self._collect()
         self._roster.remove(name)
+        self._relaying.dismiss(name, now)
         self.routes.table.remove_peer(name)
 
     def connect(
@@ -286,7 +287,7 @@ class Node:
             while (transmit := peer.next_transmit()) is not None:
                 self._transactions.record_sent(transmit.payload, peer.name)
                 if self.relays.owns(transmit.source):
-                    self.relays.send(transmit.payload, transmit.source, transmit.destination, at)
+                    self._relaying.send(peer, transmit, at)
                 else:
                     self._transmits.append(transmit)
             while (order := peer.next_order()) is not None:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2ptun.aead.buffer import Batch
-from p2ptun.ice.candidate import Candidate
+from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import (
     CredentialWanted,
     NodeEvent,
+    PathSelected,
     PeerEvent,
+    PeerRestarted,
     PeerState,
     PeerStateChanged,
     RelayEvent,
@@ -35,7 +37,7 @@ from p2ptun.turn import event as turn
 from p2ptun.turn.channel import Channel
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
-from p2ptun.types import Endpoint, RandomBytes, SendError, Transport
+from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit, Transport
 
 FRAMED_SIZE = FLIGHT_SIZE + FLIGHT_SIZE // 16  # headers and padding of the smallest datagrams that fill a flight
 
@@ -61,6 +63,7 @@ class Relaying:
         self.drops: Counter[DropReason] = Counter()
         self._roster = roster
         self._servers: dict[Endpoint, tuple[Server, Endpoint | None]] = {}
+        self._let_in: dict[str, set[Endpoint]] = {}  # by peer
         self._framed = Batch(FRAMED_SIZE)
         self._scratch = Batch(BATCH_SIZE)
         self._unread: deque[turn.Event] = deque()
@@ -77,18 +80,33 @@ class Relaying:
         """Act on what a peer tells: whom to let in by the relays, and when one of them may be lost."""
         match event:
             case RemoteCandidateFound(candidate) if candidate.transport is Transport.UDP:
+                self._let_in.setdefault(peer.name, set()).add(candidate.endpoint)
                 self.pool.permit(candidate.endpoint, now)
-            case RemoteCandidateRemoved(Candidate() as candidate):
-                if not self._roster.find_by_place(candidate.endpoint):
-                    self.pool.forget(candidate.endpoint, now)
+            case RemoteCandidateRemoved() | PathSelected() | PeerRestarted():
+                places = self._let_in.get(peer.name, ())
+                left = [place for place in places if peer not in self._roster.find_by_place(place)]
+                self._forget(peer.name, left, now)
             case PeerStateChanged(PeerState.SUSPECT) if peer.path is not None and self.pool.owns(peer.path.base):
                 self.pool.probe(peer.path.base, now)
             case _:
                 pass
 
+    def dismiss(self, name: str, now: float) -> None:
+        """Let in no longer whom a peer that is gone was the only one to need."""
+        self._forget(name, list(self._let_in.get(name, ())), now)
+        self._let_in.pop(name, None)
+
+    def send(self, peer: Peer, transmit: Transmit, now: float) -> None:
+        """Send a peer's datagram over the relay that it leaves from."""
+        self._let_in.setdefault(peer.name, set()).add(transmit.destination)
+        self.pool.send(transmit.payload, transmit.source, transmit.destination, now)
+
     def move(self, *, is_awake_again: bool, now: float) -> None:
-        """Know that the network has changed, or that this machine was asleep and nothing is left of what was asked."""
-        if is_awake_again:
+        """Know that the network has changed, or that this machine was asleep and nothing is left of what was asked.
+
+        Where there is nothing to lose, servers that couldn't be reached before are asked again at once.
+        """
+        if is_awake_again or not self._servers:
             self.pool.reset(now)
         else:
             for relayed in self._servers:
@@ -131,12 +149,11 @@ class Relaying:
         arrivals: list[Arrival] = []
         raw = datagrams.buffer.raw
         for (start, end), source in zip(datagrams.spans, sources, strict=True):
-            parcel = self.pool.locate(raw, start, end, token)
-            if parcel is not None:
+            if start == end or classify(raw[start]) is not DatagramKind.CHANNEL_DATA:
+                self.pool.receive_datagram(bytes(raw[start:end]), source, token, now)
+                self._collect(arrivals)
+            elif (parcel := self.pool.locate(raw, start, end, token)) is not None:
                 arrivals.append(Arrival(datagrams, (parcel.start, parcel.end), parcel.peer, parcel.relayed))
-                continue
-            self.pool.receive_datagram(bytes(raw[start:end]), source, token, now)
-            self._collect(arrivals)
         return arrivals
 
     # Below
@@ -162,6 +179,13 @@ class Relaying:
                 self._tell(CredentialWanted(name))
             case turn.DataReceived():
                 self.drops[DropReason.UNKNOWN_DATAGRAM] += 1  # out of turn: `unpack` takes what comes in
+
+    def _forget(self, name: str, places: list[Endpoint], now: float) -> None:
+        """Let in no longer those places where no peer is any more."""
+        for place in places:
+            self._let_in[name].discard(place)
+            if not self._roster.find_by_place(place):
+                self.pool.forget(place, now)
 
     def _tell(self, event: RelayEvent) -> None:
         self._events.append(NodeEvent("", event))

@@ -138,7 +138,7 @@ class Broker:
         for lease in list(self.leases.values()):
             lease.client.handle_timeout(now)
             if lease.stage_ends_at is not None and lease.stage_ends_at <= now:
-                self.end(lease, LossReason.REPLACED, now)
+                self._retire(lease, now)
 
     def advance(self, now: float) -> None:
         """Draw the conclusions from whatever happened: the last thing that every door does."""
@@ -294,8 +294,16 @@ class Broker:
             self._stagger_at = now
 
     def _report_loss(self, lease: Lease, reason: LossReason) -> None:
-        for relayed in lease.relayed:
+        for relayed in lease.relayed if lease.stage is not Stage.LEFT else ():
             self.events.append(RelayLost(relayed, reason))
+
+    def _retire(self, lease: Lease, now: float) -> None:
+        """Let nobody use an allocation that was replaced, then end it: peers may send to it for a moment yet."""
+        if lease.stage is Stage.RETIRING:
+            self._report_loss(lease, LossReason.REPLACED)
+            lease.stage, lease.stage_ends_at = Stage.LEFT, now + self._config.linger
+        else:
+            self._dismiss(lease, now)
 
     def _give_up_trying(self, host: Host, now: float) -> None:
         for lease in self._trying(host):

@@ -23,7 +23,8 @@ class PoolConfig:
         keepalive_patience: How long a Refresh may stay unanswered before the server counts as lost.
         probe_patience: The same when somebody suspects it already.
         upgrade_interval: Shortest and longest time between two attempts at a better transport than the one that works.
-        grace: How long an allocation lives on beside the one that took its place.
+        grace: How long an allocation is ours beside the one that took its place.
+        linger: How long it goes on to bring what peers send that don't know yet.
         credential_margin: How long before a credential expires the next one is asked for.
         credential_interval: Least time between two such questions.
     """
@@ -40,7 +41,8 @@ class PoolConfig:
     keepalive_patience: float = 10.0
     probe_patience: float = 2.5
     upgrade_interval: tuple[float, float] = (30.0, 300.0)
-    grace: float = 30.0
+    grace: float = 20.0
+    linger: float = 10.0
     credential_margin: float = 300.0
     credential_interval: float = 30.0
 

@@ -41,12 +41,14 @@ class Stage(Enum):
     TRYING = auto()
     SERVING = auto()
     RETIRING = auto()  # its successor serves already
+    LEFT = auto()  # reported as lost; only what is on its way still comes
 
 
 _STATES: Final = {
     Stage.TRYING: AllocationState.ASKED,
     Stage.SERVING: AllocationState.READY,
     Stage.RETIRING: AllocationState.REPLACED,
+    Stage.LEFT: AllocationState.REPLACED,
 }
 
 
@@ -58,7 +60,7 @@ class Lease:
         origin: The address of the host that it was begun for; after a redirection the client's own is another.
         trail: The servers that redirected us here.
         fresh_ports: How many sockets before this one met a 437.
-        stage_ends_at: When a retiring one goes.
+        stage_ends_at: When a retiring one is left, and when one that was left goes.
     """
 
     client: Client

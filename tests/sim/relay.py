@@ -9,7 +9,7 @@ from p2ptun.relay.config import Limits, ServerConfig
 from p2ptun.relay.event import RelayEvent
 from p2ptun.relay.order import OpenRelay
 from p2ptun.relay.server import Server
-from p2ptun.stun.credential import CredentialStore, LongTermCredential, StaticCredentials
+from p2ptun.stun.credential import LongTermCredential, StaticCredentials
 from p2ptun.turn import server as turn
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit, Transport
 
@@ -36,7 +36,8 @@ class RelayServer:
         network: Network,
         *addresses: str,
         limits: Limits | None = None,
-        credentials: CredentialStore | None = None,
+        users: dict[str, str] | None = None,
+        transports: tuple[Transport, ...] = (Transport.UDP, Transport.TCP),
         name: str = "",
     ) -> None:
         self.network = network
@@ -44,11 +45,12 @@ class RelayServer:
         self.addresses: list[IPAddress] = [ip_address(address) for address in addresses]
         self.core: Server | None = None
         self.events: list[RelayEvent] = []
+        self._transports = transports
         self._relayed: set[Endpoint] = set()
         self._random = Random(f"{network.seed} {self.name}")
         own = {address.version: address for address in reversed(self.addresses)}
         self._config = ServerConfig(REALM, tuple(own.values()), limits=limits or Limits())
-        self._credentials = credentials or StaticCredentials(USERS, REALM)
+        self._credentials = StaticCredentials(users or USERS, REALM)
         network.plug(self)
         self.revive()
 
@@ -68,10 +70,9 @@ class RelayServer:
 
     @property
     def servers(self) -> list[turn.Server]:
-        """What clients are told of it: one server, whichever transport reaches it."""
+        """What clients are told of it: one server, by whichever of its transports."""
         first = self.addresses[0]
-        endpoints = (Endpoint(first, PORT), Endpoint(first, PORT, Transport.TCP))
-        return [turn.Server(endpoint, self.name) for endpoint in endpoints]
+        return [turn.Server(Endpoint(first, PORT, transport), self.name) for transport in self._transports]
 
     @property
     def relayed(self) -> frozenset[Endpoint]:

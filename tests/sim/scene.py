@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
@@ -17,6 +18,8 @@ A, B = "10.77.0.1", "10.77.0.2"
 LATENCY = 0.025
 PUBLIC_A, PUBLIC_B = "192.0.2.1:5000", "192.0.2.2:5000"
 NO_PROMISE = 3600.0
+
+SceneT = TypeVar("SceneT", bound="Scene")
 
 
 def packet_number(packet: bytes) -> int:
@@ -76,7 +79,7 @@ class Scene:
         answer = description_of(self.to_alice)
         self.alice.learn("bob", self.bob, answer, [f"{B}/32"])
 
-    def connect(self, seconds: float = 30.0) -> Scene:
+    def connect(self: SceneT, seconds: float = 30.0) -> SceneT:
         """Introduce the two, and wait until both sides are connected."""
         self.introduce()
         assert self.network.run(seconds, self.is_connected), self.describe()
@@ -116,6 +119,11 @@ class Scene:
         came = zip(host.received, host.received_at, strict=True)
         fresh = (at for packet, at in came if at >= moment and self.sent_at[packet_number(packet)] >= moment)
         return next(fresh, None)
+
+    def troubles(self) -> list[PeerState]:
+        """Give the states besides connecting and connected that people of either side have seen."""
+        seen = [state for host, name in zip(self.hosts, ("bob", "alice"), strict=True) for state in host.states(name)]
+        return [state for state in seen if state not in (PeerState.CONNECTING, PeerState.CONNECTED)]
 
     def describe(self) -> str:
         """Say where everybody stands, for assertion messages."""

@@ -509,11 +509,15 @@ def test_credentials_are_renewed_by_a_second_allocation() -> None:
     for relayed in (at(7), at(7, 1)):
         for peer in (PEER, OTHER_PEER):
             assert world.pool.channel(relayed, peer)
-    world.advance(29)
+    world.advance(19)
     assert world.events == []
     world.advance(2)
-    assert world.events == [RelayLost(at(7), LossReason.REPLACED)]
+    assert world.take(RelayLost) == [RelayLost(at(7), LossReason.REPLACED)]
+    assert tokens(world) == [1, 2], "a peer that doesn't know yet is heard"
+    assert world.pool.owns(at(7))
+    world.advance(10)
     assert tokens(world) == [2]
+    assert world.events == []
 
 
 def test_a_renewal_that_fails_leaves_the_old_one_alone() -> None:
