@@ -43,16 +43,23 @@ local, link-local, site-local, multicast, discard-only, local NAT64 and compatib
 class Guard:
     """Judges peers. Its own sockets are told by `add_listener`; who is relayed to right now, by `live`."""
 
-    __slots__ = ("_allowed", "_listeners", "_own", "_ports", "_refused", "_relays", "_wildcard_ports")
+    __slots__ = ("_allowed", "_listeners", "_machine", "_own", "_ports", "_refused", "_relays", "_wildcard_ports")
 
     def __init__(self, config: ServerConfig) -> None:
         self._allowed = config.allowed_peers
         self._refused = config.refused_peers
         self._relays = frozenset(config.relay_addresses)
         self._ports = range(config.lowest_port, config.highest_port + 1)
-        self._own = set(config.own_addresses | self._relays)
+        self._machine = config.own_addresses
+        self._own = set(self._machine | self._relays)
         self._listeners: set[Endpoint] = set()
         self._wildcard_ports: set[int] = set()
+
+    def set_machine(self, addresses: frozenset[IPAddress]) -> None:
+        """Know the addresses of this machine anew. Those of relays and listeners stay, also while they are away."""
+        self._own -= self._machine - self._relays - {local.address for local in self._listeners}
+        self._machine = addresses
+        self._own |= addresses
 
     def add_listener(self, local: Endpoint) -> None:
         """Keep everybody from a listener of ours, whatever else is allowed."""

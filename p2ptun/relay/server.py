@@ -19,7 +19,7 @@ from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.credential import CredentialStore
 from p2ptun.stun.message import Message, MessageClass, Method, decode_message
 from p2ptun.stun.turn import is_channel_data
-from p2ptun.types import Endpoint, RandomBytes, Transmit
+from p2ptun.types import Endpoint, IPAddress, RandomBytes, Transmit
 
 
 class Server:
@@ -90,6 +90,10 @@ class Server:
         """
         self._reflector.add(local, alternate)
         self._guard.add_listener(local)
+
+    def set_own_addresses(self, addresses: frozenset[IPAddress]) -> None:
+        """Keep clients from these addresses of this machine from now on, in place of those of the configuration."""
+        self._guard.set_machine(addresses)
 
     def relay_opened(self, order_id: int, relayed: Endpoint, now: float) -> None:
         """Take note that the socket of an `OpenRelay` is bound.

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import NoReturn
 
 import trio
 
@@ -36,6 +37,9 @@ from p2ptun.server.stream_listener import StreamListener, open_listener
 from p2ptun.server.teller import Teller
 from p2ptun.types import Endpoint, IPAddress, Transport, without_zone
 
+ADDRESS_INTERVAL = 10.0
+"""Seconds between two looks at the addresses of this machine: IPv6 changes its temporary ones every day (RFC 8981)."""
+
 
 class Service:
     """One server, from its first socket to its last word."""
@@ -56,9 +60,9 @@ class Service:
         Raises:
             P2ptunError: If something that was asked for can't be had.
         """
-        own = {without_zone(each.address) for each in list_addresses()}
+        own = _own_addresses()
         _raise_descriptor_limit()
-        core = Server(replace(self._options.core, own_addresses=frozenset(own)), self._options.credentials, os.urandom)
+        core = Server(replace(self._options.core, own_addresses=own), self._options.credentials, os.urandom)
         exchange = Exchange(core, self._tell)
         with ExitStack() as stack:
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
@@ -71,6 +75,7 @@ class Service:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(exchange.run)
                 nursery.start_soon(self._teller.run)
+                nursery.start_soon(keep_out_of_machine, core)
                 for listener in self._listeners:
                     nursery.start_soon(listener.run)
                 await self._obey(signals)
@@ -80,7 +85,7 @@ class Service:
             drops = dict(exchange.drops + self._admission.refused)
             self._emit(ClosedEvent(trio.current_time() - began_at, packets, size, drops))
 
-    def _open(self, exchange: Exchange, own: set[IPAddress]) -> list[Place]:
+    def _open(self, exchange: Exchange, own: frozenset[IPAddress]) -> list[Place]:
         """Open every listener that was asked for; return those of UDP."""
         options = self._options
         places = lay_out(options.stun_listen, own)
@@ -127,6 +132,18 @@ class Service:
             listener.close()
 
 
+async def keep_out_of_machine(core: Server) -> NoReturn:
+    """Tell the core which addresses this machine has, as they come and go: nobody reaches its services through us."""
+    while True:
+        await trio.sleep(ADDRESS_INTERVAL)
+        with suppress(DeviceError):  # the kernel is busy, and asked again soon
+            core.set_own_addresses(_own_addresses())
+
+
+def _own_addresses() -> frozenset[IPAddress]:
+    return frozenset(without_zone(each.address) for each in list_addresses())
+
+
 def _told(event: RelayEvent) -> Event:
     """Write what happened in the core as programs and people are told."""
     client, transport = str(event.client), event.client.transport.value
@@ -151,7 +168,7 @@ def _ready(core: ServerConfig, places: list[Place]) -> ReadyEvent:
     return ReadyEvent(has_behaviour, [str(each) for each in core.relay_addresses], core.lowest_port, core.highest_port)
 
 
-def _check_relay_addresses(core: ServerConfig, own: set[IPAddress]) -> None:
+def _check_relay_addresses(core: ServerConfig, own: frozenset[IPAddress]) -> None:
     """Refuse to start with an address that no relay socket could have. Raises DeviceError."""
     for address in core.relay_addresses:
         if address not in own and not address.is_loopback:

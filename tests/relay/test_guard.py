@@ -50,6 +50,21 @@ def allowing(*networks: str) -> ServerConfig:
     return replace(CONFIG, allowed_peers=tuple(ip_network(network) for network in networks))
 
 
+def test_an_address_that_this_machine_gets_later_is_its_own_too() -> None:
+    judge, new, later = guard(), IPv6Address("2001:db8::5"), IPv6Address("2001:db8::6")
+    listener = Endpoint(IPv6Address("2001:db8::7"), 3478)
+    judge.add_listener(listener)
+    for present, absent in ((new, later), (later, new)):
+        judge.set_machine(frozenset({OWN, present}))
+        assert not judge.allows_address(present)
+        assert not judge.allows(Endpoint(present, 22), NOBODY)
+        assert judge.allows(Endpoint(absent, 22), NOBODY)
+        assert judge.allows_address(OTHER_OWN)
+        assert not judge.allows(Endpoint(OWN, 22), NOBODY)
+        assert not judge.allows(Endpoint(OWN6, 22), NOBODY)
+        assert not judge.allows_address(listener.address)
+
+
 @pytest.mark.parametrize("address", FORBIDDEN_IPV4 + FORBIDDEN_IPV6)
 def test_what_is_nobodys_business_is_refused(address: str) -> None:
     assert not guard().allows_address(ip_address(address))

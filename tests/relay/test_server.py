@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -184,3 +185,9 @@ def test_time_early_late_or_twice_is_harmless() -> None:
     world.server.handle_timeout(NOW + 10_000.0)
     assert world.server.usage() == Usage()
     assert world.server.next_timeout() is None
+
+
+def test_addresses_of_this_machine_may_change() -> None:
+    server = Server(ServerConfig(own_addresses=frozenset({ip_address("203.0.113.8")})), None, bytes)
+    server.set_own_addresses(frozenset({ip_address("203.0.113.9")}))
+    assert [server._guard.allows_address(ip_address(f"203.0.113.{each}")) for each in (8, 9)] == [True, False]
