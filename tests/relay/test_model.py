@@ -102,7 +102,8 @@ class RelayMachine(RuleBasedStateMachine):
     def hear(self, peer: Endpoint, relayed: Endpoint) -> None:
         for transmit in self.world.hear(b"data", peer, relayed):
             assert relayed in self.world.sockets
-            assert self._may(transmit.destination, peer)
+            assert peer in OURS or self._may(transmit.destination, peer)
+            assert self._is_permitted(transmit.destination, peer)
             if transmit.payload[0] >= 0x40:
                 way = self.world.server.inward(relayed, peer)
                 assert way is not None
@@ -190,10 +191,13 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _may(self, client: Endpoint, peer: Endpoint) -> bool:
         """Say what the model thinks of data between a client and a peer."""
-        self._forget_ended()
         is_reachable = peer in FREE or (peer in OURS and peer in self.world.sockets)
-        until = self.permitted.get((client, peer.address), 0.0)
-        return is_reachable and self.world.now < until
+        return is_reachable and self._is_permitted(client, peer)
+
+    def _is_permitted(self, client: Endpoint, peer: Endpoint) -> bool:
+        """Say so of what comes from a peer: the last word of one of our relays may come when that is gone."""
+        self._forget_ended()
+        return self.world.now < self.permitted.get((client, peer.address), 0.0)
 
     def _check(self, index: int, sent: list[Transmit]) -> None:
         for transmit in sent:
