@@ -177,8 +177,8 @@ class Relaying:
                 self._tell(RelayRefused(server, problem.value, code))
             case turn.CredentialWanted(name):
                 self._tell(CredentialWanted(name))
-            case turn.DataReceived():
-                self.drops[DropReason.UNKNOWN_DATAGRAM] += 1  # out of turn: `unpack` takes what comes in
+            case _:  # DataReceived, out of turn: `unpack` takes what comes in
+                self.drops[DropReason.UNKNOWN_DATAGRAM] += 1
 
     def _forget(self, name: str, places: list[Endpoint], now: float) -> None:
         """Let in no longer those places where no peer is any more."""
