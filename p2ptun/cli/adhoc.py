@@ -79,14 +79,14 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Start a tunnel: prints an offer, waits for the answer.")
 @with_options(OPTIONS)
 def share(**options: object) -> int:
     """Start a tunnel: prints an offer, waits for the other side's answer, stays in the foreground."""
     return _run(Side.SHARE, options)
 
 
-@click.command()
+@click.command(short_help="Join a tunnel: takes an offer, prints the answer.")
 @with_options(OPTIONS)
 def join(**options: object) -> int:
     """Join a tunnel: asks for the other side's offer, prints the answer, stays in the foreground."""
@@ -185,6 +185,8 @@ def _stun_server(text: str) -> StunUri:
     except ConfigError as error:
         remedy = error.remedy if text.lower().startswith("stun:") else "Write stun:HOST or stun:HOST:PORT."
         raise ConfigError("", error.key, error.problem, remedy) from error
+    if uri.scheme.is_turn:
+        raise ConfigError("", "--stun", f"{uri} names a relay", f"Write --turn {uri}")
     if uri.scheme is not Scheme.STUN or uri.transport not in (None, Transport.UDP):
         problem = f"{uri} isn't asked over UDP, and only that shows the tunnel's socket from outside"
         raise ConfigError("", "--stun", problem, f"Write stun:{uri.host}")

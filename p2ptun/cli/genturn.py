@@ -12,9 +12,10 @@ from p2ptun.cli.text import talk_console
 from p2ptun.daemon.secret import MAX_SIZE
 from p2ptun.daemon.turn_credentials import DEFAULT_TTL, MAX_TTL, MIN_TTL, SharedSecret, TurnCredentials
 from p2ptun.errors import ConfigError
+from p2ptun.stun.codec import USERNAME_LIMIT
 
 
-@click.command()
+@click.command(short_help="Make a user name and a password of a relay's secret.")
 @click.option(
     "--ttl",
     metavar="S",
@@ -37,6 +38,9 @@ def genturn(ttl: int, label: str) -> None:
         credential = TurnCredentials(SharedSecret(text, label, ttl)).issue(time.time()).credential
     except ConfigError as error:
         raise ConfigError("", "--label", error.problem, error.remedy) from error
+    if len(credential.username.encode()) > USERNAME_LIMIT:
+        problem = f"it makes a user name of more than {USERNAME_LIMIT} bytes"
+        raise ConfigError("", "--label", problem, "Take a shorter one.")
     print_secret(f"username = {_quoted(credential.username)}\npassword = {_quoted(credential.password)}")
 
 

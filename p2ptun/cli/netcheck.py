@@ -34,7 +34,7 @@ PROGRESS_INTERVAL = 1.0  # seconds
 ResultT = TypeVar("ResultT")
 
 
-@click.command()
+@click.command(short_help="Tell which NAT is before this machine, and what that means.")
 @click.option(
     "--stun",
     metavar="URI",

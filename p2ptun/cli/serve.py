@@ -128,7 +128,10 @@ def _options(
         raise ConfigError(
             "", "--relay", "anybody could send through it", "Say who may: --secret-file FILE, or --users FILE."
         )
-    return ServeOptions(stun, tls, _certificate(tls, tls_cert, tls_key), credentials if relay else None, core)
+    if credentials is not None and not relay:
+        option = "--secret-file" if secret_file else "--users"
+        raise ConfigError("", option, "nothing is relayed", "Add --relay, or leave it out.")
+    return ServeOptions(stun, tls, _certificate(tls, tls_cert, tls_key), credentials, core)
 
 
 def _limits(max_allocations: int, user_quota: int, address_quota: int, allocation_rate: int, total_rate: int) -> Limits:

@@ -65,7 +65,7 @@ class ServeView:
         self._tell("closed", f"after {duration(event.uptime_s)}; relayed {size(event.bytes)}")
         most = sorted(event.drops.items(), key=lambda item: -item[1])[:DROPS_TOLD]
         if most:
-            self._tell("dropped", ", ".join(f"{count} {reason}" for reason, count in most))
+            self._tell("dropped", ", ".join(f"{reason}: {count}" for reason, count in most))
 
     def _tell(self, what: str, text: str, style: str = "bold") -> None:
         self._console.print(f"[{style}]{escape(what):{WIDTH}}[/] {escape(printable(text))}")

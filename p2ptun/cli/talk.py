@@ -203,6 +203,8 @@ def _gathered(event: GatheredEvent) -> str:
         lines.append(f"seen from outside as {', '.join(event.reflexive)}")
     if event.relays:
         lines.append(f"relay {', '.join(event.relays)}")
+    elif event.relay_servers:
+        lines.append("no relay has given an address yet")
     elif not event.servers and not event.reflexive:
         lines.append("behind a NAT that isn't enough: give both sides a --stun server")
     return "\n".join(lines)

@@ -41,9 +41,10 @@ def bind_error(local: Endpoint, error: OSError) -> DeviceError:
     kind = local.transport.value.upper()
     if error.errno == errno.EADDRINUSE:
         sentence = f"{kind} port {local.port} is already in use on {local.address}."
-        return DeviceError(sentence, "Choose another port, or 0.")
+        return DeviceError(sentence, "Choose another port, or stop what uses this one: ss -lntup names it, as root.")
     if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, None):  # None: no interface has the zone's name
         return DeviceError(f"{local.address} is no address of this machine.", "List those there are: ip -br address")
     if error.errno == errno.EACCES:
-        return PrivilegeError(f"{kind} port {local.port} is reserved for root.", "Choose a port above 1023.")
+        remedy = "Choose a port above 1023, or run it as root or with CAP_NET_BIND_SERVICE."
+        return PrivilegeError(f"{kind} port {local.port} is reserved for root.", remedy)
     return DeviceError(f"No {kind} socket on {local}: {os.strerror(error.errno)}.")

@@ -71,6 +71,8 @@ def _check_readable(path: Path, option: str) -> None:
             pass
     except OSError as error:
         remedy = "Run it as who may read the file, or give a copy that this user may read."
+        if isinstance(error, FileNotFoundError):
+            remedy = "Name the file where it is: a certificate and its key, both PEM."
         raise ConfigError("", option, f"{path} can't be read ({error.strerror})", remedy) from error
 
 

@@ -78,6 +78,7 @@ def open_listener(
     Raises:
         DeviceError: If the kernel refuses, with the remedy.
     """
+    local = replace(local, transport=Transport.TCP)  # errors name it
     family = socket.AF_INET if local.address.version == 4 else socket.AF_INET6
     try:
         sock = open_stream(family, DEFAULT_OPTIONS)

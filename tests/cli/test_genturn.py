@@ -39,7 +39,7 @@ def test_without_a_secret_there_is_a_remedy(stdin: bytes) -> None:
     assert b"p2ptun genturn < SECRET" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--ttl", "59"], ["--label", "\x07"]])
+@pytest.mark.parametrize("arguments", [["--ttl", "59"], ["--label", "\x07"], ["--label", "x" * 500]])
 def test_what_no_user_name_can_have_is_refused(arguments: list[str]) -> None:
     done = p2ptun("genturn", *arguments, stdin=b"hush-hush\n")
     assert done.returncode == 2

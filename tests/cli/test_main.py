@@ -36,6 +36,12 @@ def test_every_verb_has_help(verb: str | None) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
+def test_no_verb_is_cut_short_in_the_list() -> None:
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_the_version_is_told() -> None:
     assert CliRunner().invoke(cli, ["--version"]).output == f"p2ptun, version {__version__}\n"
 

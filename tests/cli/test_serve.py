@@ -88,6 +88,8 @@ def test_a_relay_takes_what_it_needs(tmp_path: Path) -> None:
         (("--tls-listen", "192.0.2.1"), "--tls-listen"),
         (("--tls-listen", "192.0.2.1", "--tls-cert", "x"), "--tls-listen"),
         (("--stun-listen", "192.0.2.1", "--tls-cert", "x", "--tls-key", "y"), "--tls-cert"),
+        (("--stun-listen", "192.0.2.1", "--users", "USERS"), "--users"),
+        (("--stun-listen", "192.0.2.1", "--secret-file", "USERS"), "--secret-file"),
         (("--stun-listen", "192.0.2.1", "--users", "MISSING"), "--users"),
         (("--stun-listen", "192.0.2.1", "--users", "EMPTY"), "--users"),
         (("--stun-listen", "192.0.2.1", "--users", "NAMELESS"), "--users"),

@@ -58,7 +58,7 @@ def test_people_read_lines(event: Event, line: str, capsys: pytest.CaptureFixtur
 def test_the_most_frequent_drops_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     ServeView(False).show(ClosedEvent(1, 0, 0, {f"reason {number}": number for number in range(9)}))
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "dropped    8 reason 8, 7 reason 7, 6 reason 6, 5 reason 5, 4 reason 4"
+    assert last == "dropped    reason 8: 8, reason 7: 7, reason 6: 6, reason 5: 5, reason 4: 4"
 
 
 def test_text_from_afar_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
             "gathered 1 address of this machine | from outside as 203.0.113.7:1 | relay turn.example.net:443 (tls)",
         ),
         (GatheredEvent(0, [], 0, ["turn:1 (udp)"], 1), "gathered relay turn:1 (udp)"),
+        (GatheredEvent(1, [], 1, [], 1), "gathered 1 address of this machine | no relay has given an address yet"),
         (RELAYED, "connected | relay turn.example.net:443 (tls) | 38 ms"),
         (RelayEvent("turn.example.net:443", "tls", "192.0.2.1", 5, "ready"), ""),
         (ClosedEvent(61.0, 2048, 5), "closed after 1m1s | sent 2.0 KiB, received 5 B"),

@@ -55,3 +55,4 @@ def test_low_ports_want_privileges() -> None:
     error = bind_error(TCP, PermissionError(errno.EACCES, "refused"))
     assert isinstance(error, PrivilegeError)
     assert str(error) == "TCP port 53 is reserved for root."
+    assert "CAP_NET_BIND_SERVICE" in error.remedy

@@ -128,7 +128,8 @@ def test_a_port_in_use_is_explained(tmp_path: Path, kind: socket.SocketKind) -> 
             taken.listen()
         finished = start(tmp_path, "--stun-listen", f"{ADDRESS}:{port}")
     assert finished.returncode == 1
-    assert f"port {port} is already in use on {ADDRESS}." in finished.stderr
+    name = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+    assert f"{name} port {port} is already in use on {ADDRESS}." in finished.stderr
     assert "Choose another port" in finished.stderr
     assert "Traceback" not in finished.stderr
 
@@ -150,7 +151,8 @@ def test_a_certificate_for_nobody_is_explained(tmp_path: Path) -> None:
     files = ("--tls-cert", str(certificate), "--tls-key", str(key))
     finished = start(tmp_path, "--tls-listen", f"{ADDRESS}:{free_port()}", *files)
     assert finished.returncode == 2
-    assert "can't be read" in finished.stderr
+    assert "can't be read (No such file or directory)" in finished.stderr
+    assert "Name the file where it is" in finished.stderr
 
 
 def test_clients_see_only_modern_tls(tmp_path: Path) -> None:
