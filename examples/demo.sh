@@ -128,12 +128,12 @@ meet() {
     rm -f "$scratch/alice-pastes"
     mkfifo "$scratch/alice-pastes"
     exec 3<>"$scratch/alice-pastes"
-    say "${bold}alice\$ p2ptun share $shown --turn-credentials alice.toml$plain"
+    say "${bold}alice\$ p2ptun share ${relay[*]} --turn-credentials alice.toml$plain"
     start alice "$scratch/alice-pastes" share "${relay[@]}" --turn-credentials "$scratch/alice.toml"
     alice_pid=$!
     wait_for 20 "an offer from alice" grep -q . "$scratch/alice-prints"
     say "the offer goes to bob:   $(shorten "$scratch/alice-prints")"
-    say "${bold}bob\$   p2ptun join $shown --turn-credentials bob.toml$plain"
+    say "${bold}bob\$   p2ptun join ${relay[*]} --turn-credentials bob.toml$plain"
     start bob "$scratch/alice-prints" join "${relay[@]}" --turn-credentials "$scratch/bob.toml"
     bob_pid=$!
     wait_for 20 "an answer from bob" grep -q . "$scratch/bob-prints"
@@ -245,9 +245,9 @@ say "alice 192.168.1.10 behind 198.51.100.2, bob 192.168.2.10 behind 198.51.100.
 ! on alice ping -n -c 1 -W 1 198.51.100.18 >/dev/null 2>&1 || give_up "The NAT lets pings in: this is no demonstration."
 say "alice pings bob's NAT: no answer, as it should be"
 
-heading "The server tells people their public addresses, and relays for those who have its credentials"
+heading "A server tells each its public address, and relays for who has credentials"
 (umask 077 && "$venv/bin/python" -c 'import secrets; print(secrets.token_hex(32))' >"$scratch/secret")
-serve=(--stun-listen 203.0.113.2:3478 --relay --relay-address 203.0.113.2)
+serve=(--stun-listen 203.0.113.2 --relay)
 say "${bold}server\$ p2ptun serve ${serve[*]} --secret-file secret$plain"
 start server /dev/null serve "${serve[@]}" --secret-file "$scratch/secret"
 server_pid=$!
@@ -260,8 +260,7 @@ for name in alice bob; do
 done
 say "each file goes to whom it names, and is good for a day"
 
-relay=(--turn "turn:203.0.113.2" --turn "turn:203.0.113.2?transport=tcp")
-shown="--turn turn:203.0.113.2 --turn 'turn:203.0.113.2?transport=tcp'"  # as one types it
+relay=(--turn turn:203.0.113.2)
 heading "One command each, and two lines to paste"
 meet
 wait_for 30 "a direct path on alice's side" is_direct alice
