@@ -17,6 +17,9 @@ from p2ptun.types import Endpoint
 
 V = TypeVar("V")
 
+MAX_ALGORITHMS: Final = 16
+"""There are two (RFC 8489 18.5.1). A datagram could list 16,000, at 10 ms of ours."""
+
 MAGIC_COOKIE: Final = bytes.fromhex("2112A442")  # RFC 8489 5
 
 USERNAME_LIMIT: Final = 508  # bytes, RFC 8489 14.3: "less than 509 bytes"
@@ -222,6 +225,8 @@ def _decode_algorithms(data: bytes, _: bytes) -> tuple[PasswordAlgorithm, ...]:
     algorithms: list[PasswordAlgorithm] = []
     at = 0
     while at < len(data):
+        if len(algorithms) == MAX_ALGORITHMS:
+            raise ValueError(f"more than {MAX_ALGORITHMS} algorithms")
         number, length = struct.unpack_from(">HH", data, at)
         start, at = at + 4, at + 4 + length
         if at > len(data):
