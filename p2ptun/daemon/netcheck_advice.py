@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from p2ptun.daemon.netcheck import Findings, ServerFindings
 from p2ptun.daemon.relay_problem import explain
 from p2ptun.daemon.status import Health
-from p2ptun.nat.behavior import Filtering, NatBehavior
+from p2ptun.nat.behavior import Filtering, NatBehavior, can_meet
 from p2ptun.turn.event import Problem
 from p2ptun.types import SendError, Transport
 
@@ -22,8 +22,6 @@ def meaning(behavior: NatBehavior) -> list[str]:
         return ["Direct paths work with every other machine that has IPv6."]
     if behavior.mapping is None:
         return ["Whether direct paths work can't be told."]
-    if behavior.filtering is Filtering.ENDPOINT_INDEPENDENT:
-        return ["Direct paths work with every other network."]
     return _meaning_of_dependent(behavior) if behavior.is_hard else _meaning_of_independent(behavior)
 
 
@@ -32,14 +30,16 @@ def _meaning_of_independent(behavior: NatBehavior) -> list[str]:
         return ["Direct paths work with every other network."]
     return [
         "Direct paths work with most networks.",
-        "A relay is needed where the other side's NAT has another port for every destination.",
+        "Where the other side's NAT has another port for every destination, a search of seconds finds one; "
+        "a relay carries the traffic meanwhile.",
     ]
 
 
 def _meaning_of_dependent(behavior: NatBehavior) -> list[str]:
     said = [
-        "Direct paths work where the other side has no NAT or one that filters loosely.",
-        "Two such NATs need a relay.",
+        "Direct paths work where the other side has no NAT, or one with one port for all destinations; "
+        "where that one is strict, after a search of seconds.",
+        "Two such NATs need a relay." if can_meet(behavior, behavior) is False else "Two such NATs may need a relay.",
     ]
     if behavior.is_predictable:
         said.append(f"The next port can be guessed here (steps of {behavior.port_delta}).")

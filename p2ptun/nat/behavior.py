@@ -142,28 +142,32 @@ class NatBehavior:
 def can_meet(one: NatBehavior, other: NatBehavior) -> bool | None:
     """Tell whether ICE joins two sides directly without guessing ports; None when too little is known.
 
-    Whoever has an endpoint-independent mapping can be aimed at. A dependent one on one side is no harm as long as the
-    other side lets in a port of a known address from which nothing was expected; with both dependent, one of them has
-    to let in everybody.
+    A check counts only when its answer comes from where it went to (RFC 8445 7.2.5.2.1). So a dependent mapping is no
+    harm as long as the other side's is independent, and lets in a port of a known address from which nothing was
+    expected. With both dependent, one has to let in everybody and the other one any port of a known address, and one
+    of them has to keep its port towards another port of that address.
     """
-    answers = {
-        _reaches(here, there) or _reaches(there, here)
-        for here, there in product(product(*_possible(one)), product(*_possible(other)))
-    }
+    answers = {_meet(*pair) for pair in product(product(*_possible(one)), product(*_possible(other)))}
     return answers.pop() if len(answers) == 1 else None
 
 
 def _possible(behavior: NatBehavior) -> tuple[tuple[Mapping, ...], tuple[Filtering, ...]]:
     """List what mapping and filtering may be."""
-    mappings = (behavior.mapping,) if behavior.mapping else tuple(Mapping)
+    either = Mapping.ADDRESS_DEPENDENT, Mapping.ADDRESS_AND_PORT_DEPENDENT
+    mappings: tuple[Mapping, ...] = (behavior.mapping,) if behavior.mapping else (Mapping.ENDPOINT_INDEPENDENT, *either)
+    if behavior.mapping is Mapping.DEPENDENT:
+        mappings = either
     return mappings, (behavior.filtering,) if behavior.filtering else tuple(Filtering)
 
 
-def _reaches(one: tuple[Mapping, Filtering], other: tuple[Mapping, Filtering]) -> bool:
-    """Tell whether `one` gets through to what STUN says of `other`, who has sent to what STUN says of `one`."""
-    mapping, filtering = other
-    if filtering is Filtering.ENDPOINT_INDEPENDENT:
-        return True
-    if mapping.is_dependent:
-        return False  # the binding that STUN saw was made for the server, and admits nobody else
-    return not one[0].is_dependent or filtering is Filtering.ADDRESS_DEPENDENT
+def _meet(one: tuple[Mapping, Filtering], other: tuple[Mapping, Filtering]) -> bool:
+    strict = Filtering.ADDRESS_AND_PORT_DEPENDENT
+    if not one[0].is_dependent:
+        return not other[0].is_dependent or one[1] is not strict
+    if not other[0].is_dependent:
+        return other[1] is not strict
+    return (
+        Filtering.ENDPOINT_INDEPENDENT in (one[1], other[1])
+        and strict not in (one[1], other[1])
+        and Mapping.ADDRESS_DEPENDENT in (one[0], other[0])
+    )
