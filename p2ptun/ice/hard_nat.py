@@ -32,6 +32,7 @@ from p2ptun.ice.pacer import MIN_PACE, Pacer
 from p2ptun.ice.port_search import Approach, choose_approach, guesses, meeting_points
 from p2ptun.ice.quality import rank
 from p2ptun.ice.role import Role, Stance
+from p2ptun.ice.scope import INSIDE_NETWORKS, is_refused
 from p2ptun.stun.message import new_transaction_id
 from p2ptun.types import Endpoint, RandomBytes, Transmit, Transport
 
@@ -237,6 +238,8 @@ class HardNat:
 
 
 def _is_seen_from_outside(candidate: Candidate) -> bool:
-    """Tell whether a candidate is what a server saw through a NAT of IPv4."""
-    is_udp = candidate.transport is Transport.UDP
-    return is_udp and candidate.type is CandidateType.SERVER_REFLEXIVE and candidate.endpoint.address.version == 4
+    """Tell whether a candidate is where the internet sees a socket: through a NAT of IPv4, or behind a firewall."""
+    if candidate.transport is not Transport.UDP or candidate.endpoint.address.version != 4:
+        return False
+    is_public = candidate.type is CandidateType.HOST and not is_refused(candidate.endpoint, INSIDE_NETWORKS)
+    return is_public or candidate.type is CandidateType.SERVER_REFLEXIVE

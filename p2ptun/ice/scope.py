@@ -23,6 +23,19 @@ DEFAULT_REFUSED_NETWORKS: tuple[IPNetwork, ...] = tuple(
 )
 
 
+INSIDE_NETWORKS: tuple[IPNetwork, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918 3
+        "100.64.0.0/10",  # behind a carrier's NAT, RFC 6598
+        "169.254.0.0/16",  # link-local, RFC 3927
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+    )
+)
+"""IPv4 addresses that nobody on the internet can reach as they are."""
+
+
 def is_refused(endpoint: Endpoint, networks: Iterable[IPNetwork]) -> bool:
     """Tell whether nothing may ever be sent to `endpoint`: port 0, or an address inside one of `networks`.
 

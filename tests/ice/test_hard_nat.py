@@ -19,7 +19,7 @@ from p2ptun.ice.role import Role
 from p2ptun.stun.attribute import OTHER_ADDRESS, XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import Message, encode_message, success_response
 from p2ptun.types import Endpoint, Transmit
-from tests.sim.nat import Behaviour, Habit, Nat, Ports
+from tests.sim.nat import Behaviour, Firewall, Habit, Nat, Ports
 from tests.sim.network import Network, at
 
 from .hand import Duel
@@ -85,9 +85,15 @@ def meet(
             f"198.51.100.{number}", f"10.{number}.0.0/24", mapping, APDM, habit=replace(habit, seed=seed + number)
         )
         network.add_nat(nat)
-    servers = [network.add_stun_server(each) for each in SERVERS]
     left = Searcher(network, "10.1.0.2:1000", Role.CONTROLLING, seed, config)
     right = Searcher(network, "10.2.0.2:1000", Role.CONTROLLED, seed + 100, config)
+    introduce(network, left, right)
+    return network, left, right
+
+
+def introduce(network: Network, left: Searcher, right: Searcher) -> None:
+    """Let both gather, and tell each other what they know."""
+    servers = [network.add_stun_server(each) for each in SERVERS]
     for side in (left, right):
         gather(network, side, *servers)
     network.run(2.0)
@@ -95,7 +101,6 @@ def meet(
         options = RemoteOptions(has_renomination=True, nat=teller.agent.nat_hint)
         listener.agent.set_remote_options(options, network.now)
         signal(network, teller, listener)
-    return network, left, right
 
 
 @pytest.mark.parametrize("mapping", [APDM, ADM])
@@ -137,6 +142,19 @@ def test_two_nats_that_count_meet(mapping: Behaviour, seed: int) -> None:
     assert left.agent.nat_hint == NatHint(MappingKind.DEPENDENT, 1, True)
     assert network.run(40.0, lambda: is_settled(left) and is_settled(right))
     assert not left.spares
+
+
+def test_public_address_behind_a_firewall_is_where_the_internet_sees_it() -> None:
+    network = Network(1)
+    network.add_nat(Nat("198.51.100.1", "10.1.0.0/24", APDM, APDM, habit=RANDOM))
+    network.add_nat(Firewall("192.0.2.7/32"))
+    hard = Searcher(network, "10.1.0.2:1000", Role.CONTROLLING, 1)
+    walled = Searcher(network, "192.0.2.7:1000", Role.CONTROLLED, 2)
+    introduce(network, hard, walled)
+    assert network.run(40.0, lambda: is_settled(hard) and is_settled(walled))
+    assert walled.agent.selected is not None
+    assert walled.agent.selected.local.type is CandidateType.HOST
+    assert hard.of(SparesWanted)
 
 
 def test_two_nats_that_dont_count_arent_worth_a_search() -> None:
