@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from p2ptun.ice.config import AgentConfig
 from p2ptun.ice.role import Role
-from p2ptun.node.parameters import IceParameters
 from tests.ice.side import Side, connect, make_side
 
 from .host import Count
 from .network import Network
-from .node import NodeHost, ip_packet
+from .node import NodeHost, description_of, ip_packet
+from .relay import RelayServer
 from .site import Site, Way, bases
 
 LATENCY = 0.025
 RTT = 2 * LATENCY
 SERVERS = ("203.0.113.1:3478", "203.0.113.2:3478")
+RELAY = "203.0.113.11"
 GATHERED, CARRIED, SETTLED = 1.0, 10.0, 2.0  # seconds: for STUN, for a person with a line of text, for the nomination
 PATIENCE = 60.0
 CARRYING_PATIENCE = 24 * 3600.0
@@ -64,26 +65,28 @@ def agents_meet(left: Site, right: Site, seed: int = 1, roles: tuple[Role, Role]
 
 
 class NodeMeeting:
-    """Alice shares, Bob joins; each is a whole node."""
+    """Alice shares, Bob joins; each is a whole node. With a relay both use the same one."""
 
-    def __init__(self, left: Site, right: Site, seed: int = 1) -> None:
+    def __init__(self, left: Site, right: Site, seed: int = 1, *, has_relay: bool = False) -> None:
         self.network = Network(seed, latency=LATENCY)
         servers = [self.network.add_stun_server(server) for server in SERVERS]
         self.alice, self.bob = (self._host(name, site) for name, site in (("alice", left), ("bob", right)))
         self.to_bob = self.alice.add_peer("bob", Role.CONTROLLING)
         self.to_alice = self.bob.add_peer("alice", Role.CONTROLLED)
+        relays = [RelayServer(self.network, RELAY)] if has_relay else []
         for host in (self.alice, self.bob):
             for server in servers:
                 host.node.add_stun_server(server, host.now)
+            for relay in relays:
+                host.use_relay(relay)
             host.node.end_of_servers(host.now)
         self.network.run(GATHERED)
 
     def meet(self) -> Meeting:
         """Carry the two lines, and look what comes of it."""
-        offer = IceParameters(self.to_bob.agent.local_credentials, self.to_bob.describe())
-        self.bob.learn("alice", self.alice, offer, ["10.77.0.1/32"])
+        self.bob.learn("alice", self.alice, description_of(self.to_bob), ["10.77.0.1/32"])
         self.network.run(GATHERED)
-        answer = IceParameters(self.to_alice.agent.local_credentials, self.to_alice.describe())
+        answer = description_of(self.to_alice)
         self.network.run(CARRIED)
         before, began_at = self._counted(), self.network.now
         self.alice.learn("bob", self.bob, answer, ["10.77.0.2/32"])

@@ -13,6 +13,10 @@ address, or by getting a datagram from it, where a filter lets that in.
 * Neither does: somebody must get a datagram at a mapped address that is meant for the server, which takes a filter that
   is independent, and the other side's must not want the port. If both map by port there is none: each binding would
   have to be there before the other.
+
+Who sends to ports that nobody told finds more. Where one side alone maps by destination, it makes many bindings for the
+other's mapped address, and one of them is what the other hits by chance: it may come in, for it is what the binding was
+made for. Where both do, each must know which binding the other will make next, which takes NATs that count.
 """
 
 from __future__ import annotations
@@ -58,9 +62,9 @@ class Site:
     def __str__(self) -> str:
         if self.kind in (Kind.NOTHING, Kind.FIREWALL, Kind.UDP_BLOCKED):
             return str(self.kind.value)
-        preserved = ", ports preserved" if self.ports is Ports.PRESERVED else ""
+        ports = {Ports.SEQUENTIAL: "", Ports.PRESERVED: ", ports preserved", Ports.RANDOM: ", random ports"}[self.ports]
         outer = f" behind {SHORT[self.outer_mapping]}M/APDF" if self.kind is Kind.DOUBLE_NAT else ""
-        return f"{SHORT[self.mapping]}M/{SHORT[self.filtering]}F{outer}{preserved}"
+        return f"{SHORT[self.mapping]}M/{SHORT[self.filtering]}F{outer}{ports}"
 
     # What theory needs to know
 
@@ -104,11 +108,12 @@ class Site:
 PUBLIC, WALLED, BLOCKED = Site(Kind.NOTHING), Site(Kind.FIREWALL), Site(Kind.UDP_BLOCKED)
 NATS = [Site(Kind.NAT, mapping, filtering) for mapping in Behaviour for filtering in Behaviour]
 FULL_CONE, RESTRICTED, PORT_RESTRICTED, SYMMETRIC = NATS[0], NATS[1], NATS[2], NATS[8]
+RANDOM = Site(Kind.NAT, BY_PORT, BY_PORT, ports=Ports.RANDOM)
 PRESERVING = Site(Kind.NAT, BY_PORT, BY_PORT, ports=Ports.PRESERVED)
 CARRIER = Site(Kind.DOUBLE_NAT, INDEPENDENT, BY_PORT)
 SYMMETRIC_CARRIER = Site(Kind.DOUBLE_NAT, INDEPENDENT, INDEPENDENT, BY_PORT)
 
-SITES = [PUBLIC, WALLED, *NATS, PRESERVING, CARRIER, SYMMETRIC_CARRIER, BLOCKED]
+SITES = [PUBLIC, WALLED, *NATS, RANDOM, PRESERVING, CARRIER, SYMMETRIC_CARRIER, BLOCKED]
 PAIRS = [(left, right) for index, left in enumerate(SITES) for right in SITES[index:]]
 
 
@@ -119,6 +124,11 @@ class Way:
     left: CandidateType
     right: CandidateType
     transport: Transport = Transport.UDP
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay stands at either end."""
+        return CandidateType.RELAYED in (self.left, self.right)
 
     def __str__(self) -> str:
         tcp = " over TCP" if self.transport is Transport.TCP else ""
@@ -132,6 +142,14 @@ def expected_way(left: Site, right: Site) -> Way | None:
     if PUBLIC not in (left, right):
         return None  # somebody has to accept the connection
     return Way(_type_over_tcp(left), _type_over_tcp(right), Transport.TCP)
+
+
+def can_search(left: Site, right: Site) -> bool:
+    """Tell whether a port search finds a way where `expected_way` knows none."""
+    if expected_way(left, right) is not None or not (left.has_udp and right.has_udp):
+        return False
+    dependent = [side for side in (left, right) if side.seen_mapping is not INDEPENDENT]
+    return len(dependent) == 1 or all(side.ports is Ports.SEQUENTIAL for side in dependent)
 
 
 def _can_meet(left: Site, right: Site) -> bool:

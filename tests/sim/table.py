@@ -1,5 +1,6 @@
 """How fast two machines meet, behind which NAT: `python -m tests.sim.table [--all] [--write README.md]`.
 
+Where theory says that there is no direct path, they use a relay; the last column says what they find without one.
 Seeded and on a virtual clock, so it prints the same everywhere; a test holds the README to it.
 """
 
@@ -10,28 +11,53 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .meeting import RTT, Meeting, NodeMeeting
-from .site import BLOCKED, CARRIER, FULL_CONE, PAIRS, PORT_RESTRICTED, PUBLIC, RESTRICTED, SYMMETRIC, Site
+from .site import (
+    BLOCKED,
+    CARRIER,
+    FULL_CONE,
+    PAIRS,
+    PORT_RESTRICTED,
+    PUBLIC,
+    RANDOM,
+    RESTRICTED,
+    SYMMETRIC,
+    Site,
+    expected_way,
+)
 
 BEGIN, END = "<!-- python -m tests.sim.table -->", "<!-- end of the table -->"
-README_SITES = [PUBLIC, FULL_CONE, RESTRICTED, PORT_RESTRICTED, CARRIER, SYMMETRIC, BLOCKED]
+README_SITES = [PUBLIC, FULL_CONE, RESTRICTED, PORT_RESTRICTED, CARRIER, SYMMETRIC, RANDOM, BLOCKED]
 README_PAIRS = [pair for pair in PAIRS if pair[0] in README_SITES and pair[1] in README_SITES]
 HEAD = """\
-| one side | other side | path | first packet | round trips | checks | bytes |
-|---|---|---|---|---|---|---|
+| one side | other side | path | first packet | round trips | checks | bytes | without a relay |
+|---|---|---|---|---|---|---|---|
 """
 
 
-def row(left: Site, right: Site, meeting: Meeting) -> str:
-    """Write one line of the table."""
-    if meeting.way is None:
-        return f"| {left} | {right} | needs a relay | | | {meeting.checks} | {meeting.octets} |\n"
+def row(left: Site, right: Site, meeting: Meeting, bare: Meeting | None) -> str:
+    """Write one line of the table; `bare` is how they meet without a relay where they had one."""
     path, milliseconds, trips = str(meeting.way), round(meeting.seconds * 1000), meeting.seconds / RTT
-    return f"| {left} | {right} | {path} | {milliseconds} ms | {trips:.1f} | {meeting.checks} | {meeting.octets} |\n"
+    found = f"{path} | {milliseconds} ms | {trips:.1f}" if meeting.way is not None else "none | |"
+    return f"| {left} | {right} | {found} | {meeting.checks} | {meeting.octets} | {alternative(bare)} |\n"
+
+
+def alternative(bare: Meeting | None) -> str:
+    """Say what is found without a relay."""
+    if bare is None:
+        return "the same"
+    return "no path" if bare.way is None else f"port search, {bare.seconds:.1f} s, {bare.checks} checks"
+
+
+def line(left: Site, right: Site) -> str:
+    """Let two sides meet, and write down how it went."""
+    if expected_way(left, right) is not None:
+        return row(left, right, NodeMeeting(left, right).meet(), None)
+    return row(left, right, NodeMeeting(left, right, has_relay=True).meet(), NodeMeeting(left, right).meet())
 
 
 def table(pairs: Iterable[tuple[Site, Site]]) -> str:
-    """Let every pair meet, and write down how it went."""
-    return HEAD + "".join(row(left, right, NodeMeeting(left, right).meet()) for left, right in pairs)
+    """Let every pair meet."""
+    return HEAD + "".join(line(left, right) for left, right in pairs)
 
 
 def block(text: str, begin: str = BEGIN, end: str = END) -> str:

@@ -10,6 +10,7 @@ from itertools import product
 import pytest
 
 from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.hard_nat import MAX_PROBES
 from p2ptun.ice.role import Role
 from p2ptun.node.event import PeerState
 from p2ptun.types import Transport
@@ -32,6 +33,7 @@ from .site import (
     Site,
     Way,
     bases,
+    can_search,
     expected_way,
 )
 
@@ -48,6 +50,8 @@ KNOWN = [
     (PORT_RESTRICTED, BLOCKED, None),
 ]
 """What everybody in the field knows: a check of the theory itself."""
+
+RELAY_BOUND, SEARCH_BOUND = 1.0, 30.0  # seconds until the first packets
 
 
 @pytest.mark.parametrize(("left", "right", "way"), KNOWN, ids=str)
@@ -81,13 +85,32 @@ def test_roles_and_chance_change_nothing(roles: tuple[Role, Role], seed: int) ->
 def test_nodes_meet_where_theory_says_so_and_say_so(left: Site, right: Site) -> None:
     world = NodeMeeting(left, right)
     meeting = world.meet()
-    assert meeting.way == expected_way(left, right)
+    if can_search(left, right):
+        assert meeting.way is not None
+        assert meeting.seconds < SEARCH_BOUND
+    else:
+        assert meeting.way == expected_way(left, right)
     if meeting.way is not None:
         assert {world.to_bob.state, world.to_alice.state} == {PeerState.CONNECTED}
         assert len(world.alice.received) == len(world.bob.received) == 1
     else:
         assert {world.to_bob.state, world.to_alice.state} <= {PeerState.CONNECTING, PeerState.FAILED}
         assert world.alice.received == world.bob.received == []
+
+
+@pytest.mark.parametrize(("left", "right"), PAIRS, ids=str)
+def test_with_a_relay_everybody_meets_and_who_can_do_without_does(left: Site, right: Site) -> None:
+    world = NodeMeeting(left, right, has_relay=True)
+    meeting = world.meet()
+    theory = expected_way(left, right)
+    assert meeting.way is not None
+    assert meeting.seconds < RELAY_BOUND
+    assert {world.to_bob.state, world.to_alice.state} == {PeerState.CONNECTED}
+    assert len(world.alice.received) == len(world.bob.received) == 1
+    if theory is not None:
+        assert meeting.way == theory
+    elif not can_search(left, right):
+        assert meeting.way.is_relayed
 
 
 # Sides that share a gateway
@@ -147,11 +170,12 @@ def test_ipv6_joins_what_ipv4_can_not() -> None:
 
 
 @pytest.mark.parametrize(("left", "right"), [pair for pair in PAIRS if expected_way(*pair) is None], ids=str)
-def test_vain_search_is_no_flood(left: Site, right: Site) -> None:
+def test_search_is_no_flood(left: Site, right: Site) -> None:
     """A NAT has some thousand bindings for all of a home; a search must not use them up."""
     world = NodeMeeting(left, right)
     meeting = world.meet()
-    assert meeting.checks < 10 * PATIENCE
+    probes = 2 * MAX_PROBES if can_search(left, right) else 0
+    assert meeting.checks < 10 * PATIENCE + probes
 
 
 def test_two_port_restricted_nats_within_four_round_trips() -> None:
