@@ -24,6 +24,7 @@ class DropReason(Enum):
     NO_PEER = "no peer for the destination"
     NOT_CONNECTED = "not connected"
     QUEUE_FULL = "queue full"
+    TOO_MANY_PLACES = "too many places for a relay to let in"
     UNTOLD_CANDIDATE = "candidate that a message has no room for"
     HASTY_DESCRIPTION = "description too soon after others"
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2ptun.aead.buffer import Batch
+from p2ptun.ice.budget import Budget
 from p2ptun.node.demux import DatagramKind, classify
 from p2ptun.node.drop import DropReason
 from p2ptun.node.event import (
@@ -39,6 +40,10 @@ from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit, Transport
 
+PLACES = (64, 15.0)
+"""Places of one peer that the relays let in: so many at once, and one more each time so many seconds have passed. What
+a server has granted lasts for minutes, and is counted for all of us together."""
+
 FRAMED_SIZE = FLIGHT_SIZE + FLIGHT_SIZE // 16  # headers and padding of the smallest datagrams that fill a flight
 
 
@@ -64,6 +69,7 @@ class Relaying:
         self._roster = roster
         self._servers: dict[Endpoint, tuple[Server, Endpoint | None]] = {}
         self._let_in: dict[str, set[Endpoint]] = {}  # by peer
+        self._budgets: dict[str, Budget] = {}
         self._framed = Batch(FRAMED_SIZE)
         self._scratch = Batch(BATCH_SIZE)
         self._unread: deque[turn.Event] = deque()
@@ -80,8 +86,8 @@ class Relaying:
         """Act on what a peer tells: whom to let in by the relays, and when one of them may be lost."""
         match event:
             case RemoteCandidateFound(candidate) if candidate.transport is Transport.UDP:
-                self._let_in.setdefault(peer.name, set()).add(candidate.endpoint)
-                self.pool.permit(candidate.endpoint, now)
+                if self._lets_in(peer.name, candidate.endpoint, now):
+                    self.pool.permit(candidate.endpoint, now)
             case RemoteCandidateRemoved() | PathSelected() | PeerRestarted():
                 places = self._let_in.get(peer.name, ())
                 left = [place for place in places if peer not in self._roster.find_by_place(place)]
@@ -95,11 +101,12 @@ class Relaying:
         """Let in no longer whom a peer that is gone was the only one to need."""
         self._forget(name, list(self._let_in.get(name, ())), now)
         self._let_in.pop(name, None)
+        self._budgets.pop(name, None)
 
     def send(self, peer: Peer, transmit: Transmit, now: float) -> None:
         """Send a peer's datagram over the relay that it leaves from."""
-        self._let_in.setdefault(peer.name, set()).add(transmit.destination)
-        self.pool.send(transmit.payload, transmit.source, transmit.destination, now)
+        if self._lets_in(peer.name, transmit.destination, now):
+            self.pool.send(transmit.payload, transmit.source, transmit.destination, now)
 
     def move(self, *, is_awake_again: bool, now: float) -> None:
         """Know that the network has changed, or that this machine was asleep and nothing is left of what was asked.
@@ -186,6 +193,19 @@ class Relaying:
             self._let_in[name].discard(place)
             if not self._roster.find_by_place(place):
                 self.pool.forget(place, now)
+
+    def _lets_in(self, name: str, place: Endpoint, now: float) -> bool:
+        """Note that a peer needs a place, unless it has come to need too many: others use the relays as well."""
+        places = self._let_in.setdefault(name, set())
+        if place in places:
+            return True
+        budget = self._budgets.setdefault(name, Budget(*PLACES))
+        if now < budget.ready_at(1):
+            self.drops[DropReason.TOO_MANY_PLACES] += 1
+            return False
+        budget.spend(1, now)
+        places.add(place)
+        return True
 
     def _tell(self, event: RelayEvent) -> None:
         self._events.append(NodeEvent("", event))
