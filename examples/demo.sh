@@ -266,7 +266,6 @@ meet
 wait_for 30 "a direct path on alice's side" is_direct alice
 wait_for 30 "a direct path on bob's side" is_direct bob
 say "the path is direct, from NAT to NAT; the server has no part in it"
-say "what it refused: to relay to addresses inside a home, which it does for nobody"
 
 heading "Packets through it"
 ping_bob "$bob_v4"

@@ -114,7 +114,7 @@ def _options(
     if not stun + tls:
         raise ConfigError("", "--stun-listen", "there is nothing to listen on", "Give this machine's public address.")
     low, high = _ports(relay_ports)
-    credentials = _credentials(secret_file, users, realm)
+    credentials = _relay_credentials(relay, secret_file, users, realm)
     core = ServerConfig(
         realm=realm,
         relay_addresses=_relay_addresses(relay, relay_addresses, stun + tls),
@@ -124,13 +124,6 @@ def _options(
         port_key=_port_key(secret_file, users),
         limits=_limits(**limits),
     )
-    if relay and credentials is None:
-        raise ConfigError(
-            "", "--relay", "anybody could send through it", "Say who may: --secret-file FILE, or --users FILE."
-        )
-    if credentials is not None and not relay:
-        option = "--secret-file" if secret_file else "--users"
-        raise ConfigError("", option, "nothing is relayed", "Add --relay, or leave it out.")
     return ServeOptions(stun, tls, _certificate(tls, tls_cert, tls_key), credentials, core)
 
 
@@ -189,6 +182,17 @@ def _certificate(tls: tuple[Endpoint, ...], certificate: Path | None, key: Path 
     if certificate or key:
         raise ConfigError("", "--tls-cert", "nothing listens for TLS", "Add --tls-listen ADDR:PORT, or leave it out.")
     return None
+
+
+def _relay_credentials(relay: bool, secret_file: Path | None, users: Path | None, realm: str) -> CredentialStore | None:
+    credentials = _credentials(secret_file, users, realm)
+    if relay and credentials is None:
+        remedy = "Say who may: --secret-file FILE, or --users FILE."
+        raise ConfigError("", "--relay", "anybody could send through it", remedy)
+    if credentials is not None and not relay:
+        option = "--secret-file" if secret_file else "--users"
+        raise ConfigError("", option, "nothing is relayed", "Add --relay, or leave it out.")
+    return credentials
 
 
 def _credentials(secret_file: Path | None, users: Path | None, realm: str) -> CredentialStore | None:

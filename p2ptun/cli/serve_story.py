@@ -18,6 +18,7 @@ from p2ptun.server.event import (
     encode_event,
 )
 from p2ptun.signal.text import printable
+from p2ptun.stun.error import Code
 
 WIDTH = 10
 DROPS_TOLD = 5
@@ -47,6 +48,8 @@ class ServeView:
             case AllocationEvent():
                 carried = f"{event.reason}; relayed {size(event.bytes)}"
                 self._tell("released", f"{', '.join(event.relayed)} of {event.client}: {carried}")
+            case RefusedEvent(code=Code.FORBIDDEN):
+                pass  # clients ask for all addresses that their peers told, those at home included: --json has them
             case RefusedEvent():
                 problem = f"{event.method}: {event.code} {event.reason}"
                 self._tell("refused", f"{event.client} ({_who(event)}): {problem}", "yellow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -111,9 +112,10 @@ class Service:
         self._emit(_listening(listener.local))
 
     async def _obey(self, signals: AsyncIterator[int]) -> None:
-        """Return when a signal ends the server; SIGHUP only lets the certificate be read again."""
+        """Return when a signal ends the server. SIGHUP has the certificate read again; at a terminal it is its end."""
+        has_terminal = sys.stdin.isatty()
         async for number in signals:
-            if number != signal.SIGHUP:
+            if number != signal.SIGHUP or has_terminal:
                 return
             if self._certificate is None:
                 continue

@@ -74,3 +74,8 @@ def test_programs_read_objects(event: Event, capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert json.loads(printed.out)["event"]
     assert printed.err == ""
+
+
+def test_what_clients_ask_for_in_vain_is_no_news_to_people(capsys: pytest.CaptureFixture[str]) -> None:
+    ServeView(is_json=False).show(RefusedEvent("udp", "192.0.2.3:4", "create_permission", 403, "Forbidden", "bob"))
+    assert capsys.readouterr() == ("", "")
