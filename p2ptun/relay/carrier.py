@@ -12,17 +12,13 @@ from p2ptun.relay.allocation import Allocation, Relay
 from p2ptun.relay.event import DropReason
 from p2ptun.relay.outbox import Outbox
 from p2ptun.relay.registry import Registry
-from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, ICMP, XOR_PEER_ADDRESS, AttributeValue
-from p2ptun.stun.codec import IcmpError
+from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, XOR_PEER_ADDRESS, AttributeValue
 from p2ptun.stun.message import Message, MessageClass, Method, encode_message, new_transaction_id
 from p2ptun.stun.turn import decode_channel_data, encode_channel_data
 from p2ptun.types import Endpoint, Transmit, Transport
 
 LONGEST_DATAGRAM: Final = 65_507  # bytes of payload of a UDP datagram over IPv4
 LONGEST_DATA: Final = 65_400  # bytes in an indication: what fits such a datagram, and a STUN message, with headers
-
-ICMP_TYPES: Final = {4: frozenset({3, 11}), 6: frozenset({1, 2, 3})}
-"""Destination unreachable, time exceeded, packet too big (RFC 8656 11.5), by IP version."""
 
 
 class Carrier:
@@ -86,15 +82,6 @@ class Carrier:
             self._outbox.transmits.append(Transmit(frame, allocation.local, allocation.client))
         else:
             self._indicate(allocation, (XOR_PEER_ADDRESS, peer), (DATA, data))
-
-    def record_icmp(self, relayed: Endpoint, peer: Endpoint, error: IcmpError, now: float) -> None:
-        """Tell a client of an ICMP error (RFC 8656 11.5)."""
-        if error.type not in ICMP_TYPES[relayed.address.version]:
-            self._outbox.drop(DropReason.UNUSABLE_ICMP)
-            return
-        relay = self._permitted(relayed, peer, now)
-        if relay is not None:
-            self._indicate(relay.allocation, (XOR_PEER_ADDRESS, peer), (ICMP, error))
 
     def _permitted(self, relayed: Endpoint, peer: Endpoint, now: float) -> Relay | None:
         """Find the relay that hears `peer`, or count why there is none."""

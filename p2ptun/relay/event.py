@@ -39,7 +39,6 @@ class DropReason(Enum):
     FORBIDDEN_PEER = "peer that the relay doesn't reach"
     BANDWIDTH = "over the bandwidth cap"
     TOO_LARGE = "larger than fits"
-    UNUSABLE_ICMP = "ICMP message of no use"
 
 
 @dataclass(frozen=True, slots=True)

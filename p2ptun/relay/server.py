@@ -15,7 +15,6 @@ from p2ptun.relay.reflector import Reflector
 from p2ptun.relay.registry import Usage
 from p2ptun.relay.service import RelayService
 from p2ptun.relay.way import Inward, Outward
-from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.credential import CredentialStore
 from p2ptun.stun.message import Message, MessageClass, Method, decode_message
 from p2ptun.stun.turn import is_channel_data
@@ -135,11 +134,6 @@ class Server:
         """Take a datagram that a peer sent to a relay socket. Untrusted."""
         if self._relay:
             self._relay.carrier.receive_relayed(data, peer, relayed, now)
-
-    def record_icmp(self, relayed: Endpoint, peer: Endpoint, error: IcmpError, now: float) -> None:
-        """Tell the client what ICMP said about a datagram from `relayed` to `peer` (RFC 8656 11.5). Untrusted."""
-        if self._relay:
-            self._relay.carrier.record_icmp(relayed, peer, error, now)
 
     def handle_timeout(self, now: float) -> None:
         """End what has expired."""

@@ -8,9 +8,8 @@ import pytest
 
 from p2ptun.relay.carrier import LONGEST_DATA, LONGEST_DATAGRAM
 from p2ptun.relay.event import DropReason
-from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, ICMP, REQUESTED_ADDRESS_FAMILY, XOR_PEER_ADDRESS
-from p2ptun.stun.codec import IcmpError
-from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, decode_message, encode_message
+from p2ptun.stun.attribute import DATA, DONT_FRAGMENT, REQUESTED_ADDRESS_FAMILY, XOR_PEER_ADDRESS
+from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
 from p2ptun.stun.turn import encode_channel_data
 from p2ptun.types import Endpoint, Transmit, Transport
 from tests.relay.world import (
@@ -261,39 +260,3 @@ def test_the_bandwidth_is_capped(limit: str) -> None:
     assert client.world.server.drops[DropReason.BANDWIDTH] == 2
     client.world.sleep(1.0)
     assert client.send(PEER, b"x") != []
-
-
-# ICMP
-
-
-@pytest.mark.parametrize("kind", [3, 11])
-def test_icmp_errors_are_told(kind: int) -> None:
-    client = permitted()
-    world = client.world
-    world.server.record_icmp(client.relayed[0], PEER, IcmpError(kind, 4, 1400), world.now)
-    (transmit,) = world.drain()
-    message = decode_message(transmit.payload)
-    assert message.get(XOR_PEER_ADDRESS) == PEER
-    assert message.get(ICMP) == IcmpError(kind, 4, 1400)
-    assert message.get(DATA) is None
-
-
-def test_icmp_of_no_use_is_dropped() -> None:
-    client = permitted()
-    world = client.world
-    world.server.record_icmp(client.relayed[0], PEER, IcmpError(8, 0, 0), world.now)
-    world.server.record_icmp(client.relayed[0], OTHER, IcmpError(3, 1, 0), world.now)
-    world.server.record_icmp(OTHER, PEER, IcmpError(3, 1, 0), world.now)
-    assert world.drain() == []
-    drops = world.server.drops
-    assert drops[DropReason.UNUSABLE_ICMP] == drops[DropReason.NO_PERMISSION] == drops[DropReason.NO_ALLOCATION] == 1
-
-
-def test_icmp_version_6_has_types_of_its_own() -> None:
-    client = Client(World())
-    client.allocate((REQUESTED_ADDRESS_FAMILY, 2))
-    client.permit(PEER6)
-    world = client.world
-    for kind in (1, 2, 3, 11):
-        world.server.record_icmp(client.relayed[0], PEER6, IcmpError(kind, 0, 0), world.now)
-    assert len(world.drain()) == 3

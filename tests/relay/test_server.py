@@ -15,7 +15,6 @@ from p2ptun.relay.event import DropReason
 from p2ptun.relay.registry import Usage
 from p2ptun.relay.server import Server
 from p2ptun.relay.way import Inward, Outward
-from p2ptun.stun.codec import IcmpError
 from p2ptun.stun.credential import StaticCredentials
 from p2ptun.stun.message import Message, MessageClass, Method, TransactionId, encode_message
 from p2ptun.stun.turn import encode_channel_data
@@ -38,7 +37,6 @@ def test_there_is_no_relay_without_credentials_or_addresses(server: Server) -> N
     server.receive_datagram(ALLOCATE, ALICE, LISTENER, NOW)
     server.receive_datagram(encode_channel_data(0x4000, b"x", False), ALICE, LISTENER, NOW)
     server.receive_relayed(b"x", PEER, Endpoint.of("203.0.113.1", 50000), NOW)
-    server.record_icmp(Endpoint.of("203.0.113.1", 50000), PEER, IcmpError(3, 1, 0), NOW)
     server.connection_closed(ALICE, LISTENER, NOW)
     server.handle_timeout(NOW)
     assert server.drops[DropReason.NO_RELAY] == 2
