@@ -239,7 +239,6 @@ class HardNat:
 
 def _is_seen_from_outside(candidate: Candidate) -> bool:
     """Tell whether a candidate is where the internet sees a socket: through a NAT of IPv4, or behind a firewall."""
-    if candidate.transport is not Transport.UDP or candidate.endpoint.address.version != 4:
-        return False
+    is_fit = candidate.transport is Transport.UDP and candidate.endpoint.address.version == 4
     is_public = candidate.type is CandidateType.HOST and not is_refused(candidate.endpoint, INSIDE_NETWORKS)
-    return is_public or candidate.type is CandidateType.SERVER_REFLEXIVE
+    return is_fit and (is_public or candidate.type is CandidateType.SERVER_REFLEXIVE)

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from p2ptun.ice.agent import Agent
-from p2ptun.ice.candidate_type import CandidateType
+from p2ptun.ice.candidate import Candidate
+from p2ptun.ice.candidate_type import CandidateType, TcpType
 from p2ptun.ice.config import AgentConfig, RemoteOptions
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.event import AgentState, CandidateGathered, SparesReleased, SparesWanted
@@ -18,7 +19,7 @@ from p2ptun.ice.pair import PairState
 from p2ptun.ice.role import Role
 from p2ptun.stun.attribute import OTHER_ADDRESS, XOR_MAPPED_ADDRESS
 from p2ptun.stun.message import Message, encode_message, success_response
-from p2ptun.types import Endpoint, Transmit
+from p2ptun.types import Endpoint, Transmit, Transport
 from tests.sim.nat import Behaviour, Firewall, Habit, Nat, Ports
 from tests.sim.network import Network, at
 
@@ -287,6 +288,16 @@ def test_socket_that_goes_meanwhile_is_passed_over() -> None:
     sent = {packet.source for _, packet in probes(duel, 1.0)}
     assert stays in sent
     assert gone not in sent
+
+
+def test_only_udp_over_ipv4_is_guessed_at() -> None:
+    duel = Duel(config=AgentConfig(pac_timeout=600.0))
+    duel.agent.set_remote_options(RemoteOptions(nat=HARD), duel.now)
+    over_tcp = Endpoint.of("198.51.100.9", 9000, Transport.TCP)
+    remote = Candidate(CandidateType.SERVER_REFLEXIVE, over_tcp, 1, "1", over_tcp, tcp_type=TcpType.PASSIVE)
+    over_ipv6 = replace(remote, endpoint=at("[2001:db8::9]:9000"), base=at("[2001:db8::9]:9000"), tcp_type=None)
+    duel.meet(remote, over_ipv6)
+    assert not [packet for _, packet in duel.wait(START_DELAY + 1.0) if packet.destination.port != 9000]
 
 
 def test_search_ends_with_a_direct_path_and_with_the_wish_for_it() -> None:
