@@ -6,6 +6,9 @@ import pytest
 
 from tests.e2e.lab import missing
 
+ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
+"""Files whose gateways stand on the one port that gateways have: they can't run at once."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `root` where this machine can't run them, and say why; mix those that wait with others."""
@@ -22,6 +25,9 @@ def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
     The last quarter is without them, so that no process has a long one left when the others are done.
     """
     rest = [item for item in items if "tests/e2e/" not in item.nodeid]
+    for item in rest:
+        if item.path.name in ON_ONE_PORT:
+            item.add_marker(pytest.mark.xdist_group("one port"))
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         if "tests/e2e/" in item.nodeid:
