@@ -175,6 +175,7 @@ class Connection:
         """Stop for good."""
         if self.state is not AgentState.CLOSED:
             self._finish(AgentState.CLOSED)
+            self.hard_nat.close()
 
     # Inputs
 

@@ -124,6 +124,12 @@ class HardNat:
         self._release()
         self._phase, self._next_at, self._pause = Phase.RESTING, None, PAUSE[0]
 
+    def close(self) -> None:
+        """Give back what was found, too: nobody else uses these sockets."""
+        self.rest()
+        if kept := self._gatherer.candidates.kept:
+            self._events.append(SparesReleased(kept))
+
     def settle(self, now: float) -> None:
         """Begin or end the search, as what has happened suggests."""
         self._keep_found(now)

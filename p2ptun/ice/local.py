@@ -34,6 +34,7 @@ class LocalCandidates:
         self._max_hosts = max_hosts
         self._bases: dict[Endpoint, Candidate] = {}
         self._spares: dict[Endpoint, Candidate] = {}
+        self._kept: dict[Endpoint, None] = {}
         self._ranks: dict[Endpoint, int] = {}
         self._reflexive: dict[tuple[Endpoint, Endpoint], Candidate] = {}
         self._foundations: dict[_FoundationKey, str] = {}
@@ -48,6 +49,11 @@ class LocalCandidates:
     def spares(self) -> tuple[Endpoint, ...]:
         """The sockets of a port search: nobody is told of them, and only the peer's checks make pairs of them."""
         return tuple(self._spares)
+
+    @property
+    def kept(self) -> tuple[Endpoint, ...]:
+        """Those that have become hosts, and are nobody else's."""
+        return tuple(self._kept)
 
     @property
     def public_addresses(self) -> frozenset[IPAddress]:
@@ -111,6 +117,7 @@ class LocalCandidates:
             return None
         self._ranks[base] = self._free_rank(base, None)
         del self._spares[base]
+        self._kept[base] = None
         return self.add_host(base)
 
     def restamp(self, credentials: Credentials) -> None:
@@ -124,6 +131,7 @@ class LocalCandidates:
         """Drop a base with everything that was seen of it."""
         self._bases.pop(base, None)
         self._spares.pop(base, None)
+        self._kept.pop(base, None)
         self._ranks.pop(base, None)
         self._public.discard(base)
         for key in [key for key in self._reflexive if key[0] == base]:

@@ -16,7 +16,7 @@ from p2ptun.node.drop import DropReason
 from p2ptun.node.event import NodeEvent
 from p2ptun.node.flight import Flight
 from p2ptun.node.link import BATCH_SIZE, Identity, Link, Workspace
-from p2ptun.node.order import Order
+from p2ptun.node.order import OpenSpares, Order
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.peer import Peer
 from p2ptun.node.relaying import Relaying
@@ -111,6 +111,7 @@ class Node:
         self._collect()
         self._roster.remove(name)
         self._relaying.dismiss(name, now)
+        self._orders = deque(each for each in self._orders if not (isinstance(each, OpenSpares) and each.peer == name))
         self.routes.table.remove_peer(name)
 
     def connect(
@@ -342,9 +343,7 @@ class Node:
         if link is None or keypair is None:
             self.drops[DropReason.UNKNOWN_SESSION] += 1
             return None
-        if not link.open(datagrams, span, keypair, packets, now):
-            return None
-        return self._roster.get(link.name)
+        return self._roster.get(link.name) if link.open(datagrams, span, keypair, packets, now) else None
 
     def _receive_control(self, data: bytes, source: Endpoint, local: Endpoint, now: float) -> None:
         match classify(data[0]):

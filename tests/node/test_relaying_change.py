@@ -19,6 +19,7 @@ from p2ptun.node.event import (
     RemoteCandidateFound,
     RemoteCandidateRemoved,
 )
+from p2ptun.node.order import OpenSpares
 from p2ptun.node.path import PathKind
 from p2ptun.relay.event import AllocationEnded, AllocationMade, EndReason
 from p2ptun.stun.credential import LongTermCredential
@@ -218,10 +219,30 @@ def test_search_finds_a_direct_path_while_the_relay_carries_the_traffic(seed: in
     assert CandidateType.RELAYED in {each.type for each in scene.to_bob.agent.local_candidates}
 
 
-def test_spare_socket_for_a_peer_that_has_gone_is_passed_over() -> None:
-    scene = RelayedScene(mappings=(HARD, EASY))
-    scene.alice.node.add_spare_address("nobody", at("10.0.1.2:20000"), scene.alice.now)
-    assert not scene.alice.events("nobody")
+def test_peer_that_goes_gives_back_the_socket_that_a_search_has_found() -> None:
+    scene = RelayedScene(mappings=(HARD, EASY), uses=((), (0,))).connect(5.0)
+    scene.talk(40, until=lambda: not scene.is_relayed)
+    scene.talk(10)
+    assert scene.alice.ordered.spares
+    scene.alice.node.remove_peer("bob", scene.alice.now)
+    scene.alice.take()
+    scene.network.run(1.0)
+    assert not scene.alice.ordered.spares
+    assert scene.to_alice.reason is FailureReason.PEER_CLOSED, "after the last word"
+
+
+def test_no_sockets_are_ordered_for_a_peer_that_has_gone() -> None:
+    scene = RelayedScene(mappings=(HARD, EASY), uses=((), (0,))).connect(5.0)
+    node, now = scene.alice.node, scene.network.now
+    while not any(isinstance(order, OpenSpares) for order in node._orders):
+        now += 0.005
+        node.handle_timeout(now)
+        node.next_event()
+        assert now < 1030.0
+    node.remove_peer("bob", now)
+    assert node.next_order() is None
+    node.add_spare_address("bob", at("10.0.1.2:20000"), now)
+    assert not node.peers
 
 
 def test_machine_that_loses_its_address_loses_what_a_search_has_found() -> None:
