@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from p2ptun.ice.event import RestartReason
-from p2ptun.types import Transmit
 
 from .link import Bursts
 from .model import USUAL_SITES, Machine, Model
@@ -27,6 +26,11 @@ class Mischief:
             self.wake,
             self.cut_network,
             self.cut_link,
+            self.cut_direct,
+            self.cut_direct,
+            self.carry_direct,
+            self.kill_relay,
+            self.revive_relays,
             self.mend,
             self.lose_in_bursts,
             self.lose_at_random,
@@ -41,8 +45,10 @@ class Mischief:
         self.model.talk(self.chance.choice([0.1, 0.5, 2.0, 5.0, 15.0, 40.0]))
 
     def undo(self) -> None:
-        """End what lasts."""
+        """End what lasts, but for relays that are dead and direct paths that are cut: others remain, now and then."""
         self.mend()
+        if self.chance.random() < 0.5:
+            self.revive_relays()
         for machine in self.model.machines:
             self._wake(machine)
         self.model.note("all is well")
@@ -53,6 +59,7 @@ class Mischief:
         machine = self._machine()
         machine.site, machine.address, machine.gateways = self.model.settle_down(USUAL_SITES)
         machine.epoch += 1
+        machine.moves += 1
         machine.silent_since = None
         machine.host.move(f"{machine.address}:{5000 + machine.number}")
         self.model.note(f"{machine.host.name} moves to {machine.site} as {machine.address}")
@@ -63,6 +70,7 @@ class Mischief:
         old = machine.host.sockets[0]
         machine.site, machine.address, machine.gateways = self.model.settle_down(USUAL_SITES)
         machine.epoch += 1
+        machine.moves += 1
         machine.silent_since = None
         machine.host.gain(f"{machine.address}:{5000 + machine.number}")
         self.model.note(f"{machine.host.name} joins {machine.site} as {machine.address}")
@@ -77,6 +85,7 @@ class Mischief:
             if isinstance(gateway, Nat) and gateway.behind is None and self.chance.random() < 0.3:
                 self.network.renumber(gateway, f"203.0.113.{10 + machine.epoch % 200}")
                 machine.epoch += 1
+                machine.moves += 1
         if not machine.keeps_ports:
             machine.epoch += 1
         self.model.note(f"the gateways of {machine.host.name} reboot")
@@ -84,8 +93,17 @@ class Mischief:
     # Disturbances
 
     def cut_network(self) -> None:
-        self.network.is_cut = lambda packet: True
+        self.model.is_cut = True
         self.model.note("the network is cut")
+
+    def cut_direct(self) -> None:
+        """Let nobody reach anybody without a relay, until `carry_direct`."""
+        self.model.is_direct_cut = True
+        self.model.note("direct paths are cut")
+
+    def carry_direct(self) -> None:
+        self.model.is_direct_cut = False
+        self.model.note("direct paths are mended")
 
     def cut_link(self) -> None:
         machine = self._machine()
@@ -94,7 +112,7 @@ class Mischief:
         self.model.note(f"the link of {machine.host.name} goes down")
 
     def mend(self) -> None:
-        self.network.is_cut = _carry_all
+        self.model.is_cut = False
         core = self.network.core
         core.bursts, core.loss, core.jitter, core.repetition = None, 0.0, 0.0, 0.0
         for link in self.network.links.values():
@@ -118,6 +136,20 @@ class Mischief:
         self.network.core.latency = self.chance.choice([0.001, 0.025, 0.1, 0.4])
         self.network.core.jitter = self.network.core.latency * self.chance.random()
         self.model.note(f"latency is {self.network.core.latency}")
+
+    # Relays
+
+    def kill_relay(self) -> None:
+        if self.model.relays:
+            relay = self.chance.choice(self.model.relays)
+            relay.kill()
+            self.model.note(f"{relay} dies")
+
+    def revive_relays(self) -> None:
+        for relay in self.model.relays:
+            relay.revive()
+        self.network.flush()
+        self.model.note("all relays live")
 
     # Machines
 
@@ -160,7 +192,3 @@ class Mischief:
             machine.end_silence(self.network.now)
         machine.host.wake()
         self.model.note(f"{machine.host.name} wakes")
-
-
-def _carry_all(packet: Transmit) -> bool:
-    return False
