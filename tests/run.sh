@@ -75,8 +75,8 @@ PY
 }
 
 heading "Checks"
-checks=("ruff check:lint" "ruff format:format" "mypy --strict:types")
-for package in stun ice turn relay nat noise tunnel; do checks+=("coverage of $package:covered $package"); done
+checks=("ruff check:lint" "ruff format:format" "coverage of ice:covered ice" "mypy --strict:types")  # the longest first
+for package in turn relay nat stun tunnel noise; do checks+=("coverage of $package:covered $package"); done
 for entry in "${checks[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
     # shellcheck disable=SC2086  # the command's words are ours
