@@ -134,6 +134,9 @@ def test_what_was_found_is_told_and_survives_a_restart() -> None:
     talk(network, 10.0, hard, easy)
     assert hard.agent.selected is not None
     assert hard.agent.selected.base == kept
+    hard.agent.close(network.now)
+    hard.next_transmit()
+    assert not hard.spares
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
