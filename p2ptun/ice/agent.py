@@ -326,8 +326,8 @@ class Agent:
         """Give a datagram to send."""
         if self._connection.is_over:
             return None
-        sources = (self._lineage, self._gatherer.bindings, self._connection.hard_nat)
-        return next((transmit for each in sources if (transmit := each.next_transmit()) is not None), None)
+        ours = self._lineage.next_transmit() or self._gatherer.bindings.next_transmit()
+        return ours or self._connection.hard_nat.next_transmit()
 
     def next_event(self) -> Event | None:
         """Give what happened."""

@@ -34,7 +34,7 @@ def choose_approach(ours: NatHint, theirs: NatHint) -> Approach | None:
     """Choose what we do; None where nothing is to be gained, or either side doesn't want it."""
     if not (ours.has_search and theirs.has_search):
         return None
-    is_hard, meets_hard = (hint.mapping is MappingKind.DEPENDENT for hint in (ours, theirs))
+    is_hard, meets_hard = ours.mapping is MappingKind.DEPENDENT, theirs.mapping is MappingKind.DEPENDENT
     if is_hard and meets_hard:
         return Approach.FORETELL if ours.delta and theirs.delta else None
     if is_hard:

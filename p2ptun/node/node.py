@@ -161,6 +161,7 @@ class Node:
         self, server: Server, credential: LongTermCredential | None, expires_at: float | None, now: float
     ) -> None:
         """Let that server relay for us; `credential` is good until `expires_at`. See `Pool.add_server`."""
+        self._relaying.is_used = True
         self.relays.add_server(server, credential, expires_at, now)
         self._settle_relays(now)
 
@@ -214,7 +215,7 @@ class Node:
         flights = []
         for name, share in self.routes.split(packets, self.drops):
             flight = self._roster.get(name).send_packets(share, now)
-            if flight is not None and self.relays.owns(flight.source):
+            if flight is not None and self._relaying.is_used and self.relays.owns(flight.source):
                 flight = self._relaying.frame(flight, now)
             if flight is not None:
                 flights.append(flight)
@@ -225,7 +226,7 @@ class Node:
         packets = self._opened
         packets.clear()
         heard: dict[Peer, tuple[Endpoint, Endpoint]] = {}
-        if self.relays.is_socket(local):
+        if self._relaying.is_used and self.relays.is_socket(local):
             for each in self._relaying.unpack(datagrams, sources, local, now):
                 self._receive(each.batch, each.span, each.peer, each.relayed, packets, heard, now)
             self._settle_relays(now)
@@ -264,7 +265,9 @@ class Node:
     def next_order(self) -> Order | None:
         """Return the next socket to open or close."""
         self._collect()
-        return self._orders.popleft() if self._orders else self.relays.next_order()
+        if self._orders:
+            return self._orders.popleft()
+        return self.relays.next_order() if self._relaying.is_used else None
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
@@ -280,14 +283,14 @@ class Node:
         """Return when `handle_timeout` is to be called."""
         self._collect()
         due = self._roster.next_due
-        return earliest((None if due is None else due[0], self.relays.next_timeout()))
+        return earliest((None if due is None else due[0], self._relaying.next_timeout()))
 
     def _collect(self) -> None:
         """Take what the peers that were touched have to send and to tell, and the relays."""
         for peer, at in self._roster.take_touched():
             while (transmit := peer.next_transmit()) is not None:
                 self._transactions.record_sent(transmit.payload, peer.name)
-                if self.relays.owns(transmit.source):
+                if self._relaying.is_used and self.relays.owns(transmit.source):
                     self._relaying.send(peer, transmit, at)
                 else:
                     self._transmits.append(transmit)
@@ -296,10 +299,7 @@ class Node:
             while (event := peer.next_event()) is not None:
                 self._relaying.follow(peer, event, at)
                 self._events.append(NodeEvent(peer.name, event))
-        while (transmit := self.relays.next_transmit()) is not None:
-            self._transmits.append(transmit)
-        while (told := self._relaying.next_event()) is not None:
-            self._events.append(told)
+        self._relaying.give(self._transmits, self._events)
 
     def _settle_relays(self, now: float) -> None:
         """Draw the conclusions of what has happened to the relays."""

@@ -58,13 +58,18 @@ class Arrival:
 
 
 class Relaying:
-    """Wraps and unwraps, and keeps peers and allocations in step. `pool` is where the allocations are.
+    """Wraps and unwraps, and keeps peers and allocations in step.
 
     Whoever gives the pool a command or an input calls `settle` afterwards.
+
+    Attributes:
+        pool: Where the allocations are.
+        is_used: Whether there ever was a server: who has none pays nothing for relays, datagram by datagram.
     """
 
     def __init__(self, roster: Roster, random_bytes: RandomBytes) -> None:
         self.pool = Pool(random_bytes)
+        self.is_used = False
         self.drops: Counter[DropReason] = Counter()
         self._roster = roster
         self._servers: dict[Endpoint, tuple[Server, Endpoint | None]] = {}
@@ -125,9 +130,18 @@ class Relaying:
         while (event := self._unread.popleft() if self._unread else self.pool.next_event()) is not None:
             self._handle(event, now)
 
-    def next_event(self) -> NodeEvent | None:
-        """Give what our owner is to know."""
-        return self._events.popleft() if self._events else None
+    def give(self, transmits: deque[Transmit], events: deque[NodeEvent]) -> None:
+        """Give what is to be sent, and what our owner is to know."""
+        if not self.is_used:
+            return
+        while (transmit := self.pool.next_transmit()) is not None:
+            transmits.append(transmit)
+        events.extend(self._events)
+        self._events.clear()
+
+    def next_timeout(self) -> float | None:
+        """Tell when the pool has something to do."""
+        return self.pool.next_timeout() if self.is_used else None
 
     # The hot path
 
