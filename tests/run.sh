@@ -100,8 +100,8 @@ fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
 fi
-# three at once on two cores: the tests in namespaces mostly wait, and those of one file share a laboratory
-"$venv/bin/python" -m pytest -n 3 --dist loadgroup "$@" </dev/null
+# two at once: tests with deadlines want a core to themselves; those of one file share a laboratory
+"$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
 exit "$result"
