@@ -323,9 +323,14 @@ class Model:
         assert len(peer.agent.local_candidates) <= own * (1 + len(SERVERS))
 
     def end(self) -> None:
-        """Close everything: no server may be left with anything, not even for those that vanished."""
+        """Close everything: servers get back at once what is in use, and lose in time what somebody left behind."""
+        self.rest(60.0)  # by then everybody has noticed what a rebooted NAT has done to an allocation
+        used = frozenset[Endpoint]().union(*(machine.relayed for machine in self.machines))
         for machine in self.machines:
             machine.host.node.close(machine.host.now)
+        self.network.run(5.0)
+        for relay in self.relays:
+            assert not relay.relayed & used, f"seed {self.network.seed}: {relay.relayed & used} wasn't given back"
         self.network.run(LONGEST_LIFETIME + 60.0)
         for relay in self.relays:
             assert not relay.relayed, f"seed {self.network.seed}: {relay} still relays from {relay.relayed}"
