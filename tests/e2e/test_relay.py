@@ -208,5 +208,7 @@ def test_a_relay_stands_in_for_a_path_that_died(outcomes: Outcomes, capsys: pyte
     assert facts["standby"]["kind"] == "relay"
     assert facts["switch"] < SUSPICION + 1
     assert max(outcome.silences) < 1000 * (SUSPICION + 1)
-    assert kinds(outcome) == kinds(outcome, 1) == ["direct", "relay", "direct"]
+    for side in (0, 1):
+        taken = kinds(outcome, side)
+        assert taken[taken.index("direct") :] == ["direct", "relay", "direct"], "it may begin on the relay"
     assert outcome.codes == (0, 0)
