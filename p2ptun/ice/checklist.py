@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from operator import attrgetter
 
 from p2ptun.ice.candidate import Candidate
 from p2ptun.ice.pair import CandidatePair, PairKey, PairProblem, PairState
@@ -37,20 +38,25 @@ class Checklist:
     @property
     def pairs(self) -> list[CandidatePair]:
         """All pairs, highest priority first."""
-        return sorted(self._pairs.values(), key=lambda pair: -pair.priority)
+        return _by_priority(self._pairs.values())
 
     @property
     def valid_pairs(self) -> list[CandidatePair]:
         """The pairs whose check has succeeded, highest priority first."""
-        return [pair for pair in self.pairs if pair.valid]
+        return _by_priority(pair for pair in self._pairs.values() if pair.valid)
+
+    @property
+    def has_valid_pairs(self) -> bool:
+        """Whether some check has succeeded."""
+        return any(pair.valid for pair in self._pairs.values())
 
     @property
     def has_work(self) -> bool:
         """Whether `next_pair` would give one."""
         if self._triggered or any(pair.state is PairState.WAITING for pair in self._pairs.values()):
             return True
-        active = self._active_foundations
-        return any(pair.state is PairState.FROZEN and pair.foundation not in active for pair in self._pairs.values())
+        frozen = {pair.foundation for pair in self._pairs.values() if pair.state is PairState.FROZEN}
+        return bool(frozen and frozen - self._active_foundations)
 
     @property
     def is_concluded(self) -> bool:
@@ -146,7 +152,7 @@ class Checklist:
 
     def retriable(self) -> list[CandidatePair]:
         """Give the failed pairs that another check may make valid, highest priority first."""
-        return [pair for pair in self.pairs if _is_retriable(pair)]
+        return _by_priority(pair for pair in self._pairs.values() if _is_retriable(pair))
 
     def retry(self, pairs: Iterable[CandidatePair]) -> None:
         """Let these be checked once more."""
@@ -232,6 +238,10 @@ class Checklist:
     def _forget_trigger(self, pair: CandidatePair) -> None:
         if pair in self._triggered:
             self._triggered.remove(pair)
+
+
+def _by_priority(pairs: Iterable[CandidatePair]) -> list[CandidatePair]:
+    return sorted(pairs, key=attrgetter("priority"), reverse=True)
 
 
 def _is_retriable(pair: CandidatePair) -> bool:

@@ -83,11 +83,13 @@ class Exchange:
 
     def handle_timeout(self, now: float) -> list[Check]:
         """Make repetitions due; give the checks that stayed unanswered to their end."""
-        for check in self._checks.values():
+        waiting = ((check, check.transaction.next_timeout()) for check in self._checks.values())
+        due = [check for check, at in waiting if at is not None and at <= now]
+        for check in due:
             check.transaction.handle_timeout(now)
             if check.purpose is not Purpose.CONSENT and check.transaction.state is TransactionState.ACTIVE:
                 check.pair.attempts = check.transaction.transmitted
-        expired = [check for check in self._checks.values() if check.transaction.is_expired]
+        expired = [check for check in due if check.transaction.is_expired]
         for check in expired:
             del self._checks[check.transaction_id]
         return expired

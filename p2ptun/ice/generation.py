@@ -279,7 +279,7 @@ class Generation:
 
     @property
     def _pace(self) -> float:
-        return self._config.connected_pace if self.checklist.valid_pairs else self._config.pace
+        return self._config.connected_pace if self.checklist.has_valid_pairs else self._config.pace
 
     def _pair(self, host: Candidate, remote: Candidate) -> None:
         destination = destination_from(host.base, remote.endpoint)

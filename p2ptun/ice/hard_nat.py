@@ -60,6 +60,7 @@ class Phase(Enum):
 class _Attempt:
     """What is still to be sent in one attempt: to `destinations`, or from the spare sockets in `openings`."""
 
+    approach: Approach | None = None
     destinations: Iterator[Endpoint] = field(default_factory=lambda: iter(()))
     openings: deque[Endpoint] = field(default_factory=deque)
     left: int = 0
@@ -105,8 +106,7 @@ class HardNat:
 
     def add_spare(self, base: Endpoint, now: float) -> None:
         """Take a socket that was asked for; it is released at once when it isn't wanted any more."""
-        is_wanted = self._phase is Phase.SEARCHING and self._approach is Approach.OPEN
-        if not is_wanted or not self._gatherer.candidates.add_spare(base, SPARES):
+        if self._attempt.approach is not Approach.OPEN or not self._gatherer.candidates.add_spare(base, SPARES):
             self._events.append(SparesReleased((base,)))
             return
         if not self._attempt.openings:
@@ -133,7 +133,8 @@ class HardNat:
     def settle(self, now: float) -> None:
         """Begin or end the search, as what has happened suggests."""
         self._keep_found(now)
-        is_wanted = self._approach is not None and not self._has_direct_path  # in this order: most have no approach
+        has_approach = self.is_searching or self._approach is not None  # the cheap questions come first
+        is_wanted = self._is_willing and has_approach and not self._has_direct_path
         if not is_wanted and self._phase is not Phase.RESTING:
             self.rest()
         elif is_wanted and self._phase is Phase.RESTING:
@@ -159,10 +160,13 @@ class HardNat:
         return self._next_at
 
     @property
+    def _is_willing(self) -> bool:
+        """Whether both sides take part; most never do."""
+        return self._is_enabled and self.remote.has_search and self._lineage.newest.remote is not None
+
+    @property
     def _approach(self) -> Approach | None:
-        """What to do, if anything; the cheap questions come first, for most never search."""
-        if not (self._is_enabled and self.remote.has_search) or self._lineage.newest.remote is None:
-            return None
+        """What to do, if anything."""
         approach = choose_approach(self.hint, self.remote)
         return approach if approach is not None and self._theirs and self._base is not None else None
 
@@ -185,7 +189,7 @@ class HardNat:
 
     def _begin(self, now: float) -> None:
         approach, base, theirs = self._approach, self._base, self._theirs
-        self._phase, self._attempt = Phase.SEARCHING, _Attempt(left=MAX_PROBES)
+        self._phase, self._attempt = Phase.SEARCHING, _Attempt(approach, left=MAX_PROBES)
         self._next_at = self._pacer.reserve(now + MIN_PACE)
         if approach is Approach.OPEN and base is not None:
             self._events.append(SparesWanted(base, SPARES))

@@ -85,7 +85,7 @@ class Lineage:
     @property
     def is_restarting(self) -> bool:
         """Whether the newest generation has no valid pair, and another one came before it."""
-        return self.newest.local.generation > 0 and not self.newest.checklist.valid_pairs
+        return self.newest.local.generation > 0 and not self.newest.checklist.has_valid_pairs
 
     @property
     def is_settled(self) -> bool:
@@ -114,7 +114,7 @@ class Lineage:
         as long as the new one isn't silent, or the two would take turns.
         """
         home = None if current is None else self._find_home(current)
-        best = {each: best_pair(each.checklist.pairs, self._stance.role) for each in self.active}
+        best = {each: best_pair(each.checklist.valid_pairs, self._stance.role) for each in self.active}
         new = best.pop(self.newest)
         is_free = home is None or home is self.newest or not is_healthy
         if new is not None and not new.is_silent and (new.is_nominated or is_free):

@@ -10,21 +10,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from p2ptun.deadlines import Deadlines
-
 INITIAL_RTO: Final = 0.5  # seconds, RFC 8489 6.2.1
 REQUEST_COUNT: Final = 7  # Rc, RFC 8489 6.2.1
 LAST_WAIT: Final = 16  # Rm, in units of the RTO, RFC 8489 6.2.1
 STREAM_TIMEOUT: Final = 39.5  # Ti in seconds, RFC 8489 6.2.2
 MINIMUM_RTO: Final = 0.1  # seconds; our choice: under it, scheduling noise looks like loss
 RTT_LIFETIME: Final = 600.0  # seconds: RFC 8489 6.2.1 calls an older estimate stale
-
-
-class TransactionTimer(Enum):
-    """What a transaction waits for."""
-
-    RETRANSMIT = "retransmit"
-    EXPIRE = "expire"
 
 
 class TransactionState(Enum):
@@ -39,7 +30,7 @@ class TransactionState(Enum):
 class Transaction:
     """One request on its way. The owner sends what `next_transmit` gives and calls `complete` on a valid response."""
 
-    __slots__ = ("_deadlines", "_interval", "_is_due", "_payload", "_started_at", "_state", "_transmitted")
+    __slots__ = ("_expires_at", "_interval", "_is_due", "_next_at", "_payload", "_started_at", "_state", "_transmitted")
 
     def __init__(self, payload: bytes, now: float, rto: float = INITIAL_RTO, is_reliable: bool = False) -> None:
         self._payload = payload
@@ -48,12 +39,9 @@ class Transaction:
         self._state = TransactionState.ACTIVE
         self._is_due = True
         self._transmitted = 1
-        self._deadlines: Deadlines[TransactionTimer] = Deadlines()
-        if is_reliable:
-            self._deadlines.set(TransactionTimer.EXPIRE, now + STREAM_TIMEOUT)
-        else:
-            self._deadlines.set(TransactionTimer.RETRANSMIT, now + rto)
-            self._deadlines.set(TransactionTimer.EXPIRE, now + rto * (2 ** (REQUEST_COUNT - 1) - 1 + LAST_WAIT))
+        lifetime = STREAM_TIMEOUT if is_reliable else rto * (2 ** (REQUEST_COUNT - 1) - 1 + LAST_WAIT)
+        self._expires_at = now + lifetime
+        self._next_at: float | None = self._expires_at if is_reliable else now + rto
 
     @property
     def state(self) -> TransactionState:
@@ -80,7 +68,7 @@ class Transaction:
         if self._state is TransactionState.ACTIVE:
             self._state = TransactionState.CANCELLED
             self._is_due = False
-            self._deadlines.cancel(TransactionTimer.RETRANSMIT)
+            self._next_at = self._expires_at
 
     def complete(self, now: float) -> float | None:
         """End it on a valid response.
@@ -93,15 +81,15 @@ class Transaction:
 
     def handle_timeout(self, now: float) -> None:
         """Make the next copy due, or give up."""
-        expired = self._deadlines.pop_expired(now)
-        if TransactionTimer.EXPIRE in expired:
+        if self._next_at is None or now < self._next_at:
+            return
+        if now >= self._expires_at:
             self._stop(TransactionState.EXPIRED)
-        elif TransactionTimer.RETRANSMIT in expired:
-            self._is_due = True
-            self._transmitted += 1
-            self._interval *= 2
-            if self._transmitted < REQUEST_COUNT:
-                self._deadlines.set(TransactionTimer.RETRANSMIT, now + self._interval)
+            return
+        self._is_due = True
+        self._transmitted += 1
+        self._interval *= 2
+        self._next_at = now + self._interval if self._transmitted < REQUEST_COUNT else self._expires_at
 
     def next_transmit(self) -> bytes | None:
         """Give the request each time that it is due, else None."""
@@ -112,16 +100,12 @@ class Transaction:
 
     def next_timeout(self) -> float | None:
         """Tell when `handle_timeout` has something to do; None once it is over."""
-        return self._deadlines.next()
-
-    def next_timer(self) -> TransactionTimer | None:
-        """Name what it waits for."""
-        return self._deadlines.next_timer()
+        return self._next_at
 
     def _stop(self, state: TransactionState) -> None:
         self._state = state
         self._is_due = False
-        self._deadlines.clear()
+        self._next_at = None
 
 
 class RttEstimator:

@@ -69,8 +69,9 @@ class WatchedHost(NodeHost):
 
     def _look_at_pace(self, local: Endpoint, destination: Endpoint) -> None:
         """Count what goes to where nobody has said to be, or comes from a socket that was made for a search."""
-        for peer in self.node.peers:
-            self.told.update(each.endpoint for each in peer.agent.remote_candidates)
+        if destination not in self.told:
+            for peer in self.node.peers:
+                self.told.update(each.endpoint for each in peer.agent.remote_candidates)
         if destination in self.told and local not in self.ordered.spares:
             return
         self.probed.append(self.now)
