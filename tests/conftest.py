@@ -10,31 +10,24 @@ ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `root` where this machine can't run them, and say why; mix those that wait with others."""
-    items[:] = mixed(items)
+    """Skip the tests marked `root` where this machine can't run them; group those that can't run at once."""
+    items.sort(key=lambda item: not is_in_laboratory(item))
+    for item in items:
+        if is_in_laboratory(item):
+            item.add_marker(pytest.mark.xdist_group("laboratory"))
+        elif item.path.name in ON_ONE_PORT:
+            item.add_marker(pytest.mark.xdist_group("one port"))
     privileged = [item for item in items if item.get_closest_marker("root")]
     if privileged and (reason := missing()):
         for item in privileged:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Strew the files with laboratories, each of which stays whole, among the other tests: they wait, the others work.
+def is_in_laboratory(item: pytest.Item) -> bool:
+    """Tell whether a test is one of those that mostly wait: they come first, in one process, beside all the others.
 
-    The last quarter is without them, so that no process has a long one left when the others are done.
+    Two of their files at once would be too many programs for deadlines to be kept.
     """
-    rest = [item for item in items if "tests/e2e/" not in item.nodeid]
-    for item in rest:
-        if item.path.name in ON_ONE_PORT:
-            item.add_marker(pytest.mark.xdist_group("one port"))
-    files: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        if "tests/e2e/" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-            files.setdefault(item.path.name, []).append(item)
-    step = len(rest) * 3 // 4 // max(1, len(files))
-    order = []
-    for number, file in enumerate(files.values()):
-        order += [*file, *rest[number * step : (number + 1) * step]]
-    return order + rest[len(files) * step :]
+    return "tests/e2e/" in item.nodeid

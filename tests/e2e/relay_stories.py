@@ -301,15 +301,15 @@ PLAIN: Mapping[str, Story] = {
     "moved side": moved_side,
 }
 BETWEEN_FRIENDLY_NATS: Mapping[str, Story] = {
+    "blackholed path": blackholed_path,
     "relay only": relayed_paths_only,
     "wrong password": wrong_password,
     "unknown certificate": unknown_certificate,
-    "blackholed path": blackholed_path,
 }
 WITH_A_SECRET: Mapping[str, Story] = {
+    "renewed credentials": renewed_credentials,
     "expired credentials": expired_credentials,
     "printed credentials": printed_credentials,
-    "renewed credentials": renewed_credentials,
 }
 OVER_OURS: Mapping[str, Story] = {
     "one relay of ours": one_relay,
@@ -322,7 +322,8 @@ OVER_OURS: Mapping[str, Story] = {
 
 WITH_TWO: Mapping[str, Story] = {"killed relay": killed_relay}
 ON_THE_NET = {"restarted relay", "restarted relay of ours"}
-STORIES: Mapping[str, Story] = {**PLAIN, **BETWEEN_FRIENDLY_NATS, **WITH_A_SECRET, **OVER_OURS, **WITH_TWO}
+STORIES: Mapping[str, Story] = {**WITH_A_SECRET, **BETWEEN_FRIENDLY_NATS, **WITH_TWO, **OVER_OURS, **PLAIN}
+"""The longest begin first, so that none is left alone at the end."""
 
 
 def build_scene(lab: TunnelLab, number: int, name: str, stun: str, scratch: Path) -> Scene:

@@ -41,6 +41,11 @@ def namespaces() -> str:
     return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process anyway")
+def test_the_laboratory_stays_in_one_process(request: pytest.FixtureRequest) -> None:
+    assert request.node.nodeid.endswith("@laboratory"), "pytest-xdist doesn't know of the group"
+
+
 def test_hosts_on_the_net_reach_each_other_in_both_families() -> None:
     with Lab() as lab:
         alice, bob = lab.add_host("alice"), lab.add_host("bob")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ LIFETIME = 10.0
 
 
 class Scene:
-    """A server with two addresses, and hosts behind all kinds of routers."""
+    """A server with two addresses, and hosts behind all kinds of routers. What takes long is begun at once."""
 
-    def __init__(self, lab: TunnelLab, scratch: Path) -> None:
+    def __init__(self, lab: TunnelLab, pool: ThreadPoolExecutor, scratch: Path) -> None:
         self.lab = lab
         self.server = lab.add_server("server")
         self.serving: Serve = lab.start_serve(self.server)
@@ -44,6 +45,9 @@ class Scene:
         self.router: Router = lab.add_router("home", exact(), ipv6=False)
         self.host = lab.add_host("alice", self.router, ipv6=False)
         self.kernel = {name: lab.add_host(name, lab.add_router(f"r-{name}", nat)) for name, nat in KERNEL.items()}
+        forgetful = lab.add_host("forgetful", lab.add_router("r-forgetful", FORGETFUL))
+        self.forgetful = pool.submit(self.ipv4, forgetful, "--stun", self.serving.stun, "--lifetime")
+        self.discovered = {name: pool.submit(self.natdiscovery, host) for name, host in self.kernel.items()}
 
     def start_coturn(self, scratch: Path) -> None:
         """Run coturn as a STUN server with two addresses."""
@@ -77,8 +81,8 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with TunnelLab() as lab:
-        yield Scene(lab, tmp_path_factory.mktemp("coturn"))
+    with ThreadPoolExecutor() as pool, TunnelLab() as lab:
+        yield Scene(lab, pool, tmp_path_factory.mktemp("coturn"))
 
 
 @pytest.mark.parametrize(("mapping", "filtering"), NINE)
@@ -112,7 +116,7 @@ def test_coturn_says_the_same_of_the_kernel(scene: Scene, name: str) -> None:
     host = scene.kernel[name]
     ours = scene.ipv4(host)
     over_coturn = scene.ipv4(host, "--stun", f"stun:{scene.coturn.ipv4}")
-    theirs = scene.natdiscovery(host)
+    theirs = scene.discovered[name].result()
     mapping = BY_PORT if name == "symmetric" else INDEPENDENT
     words = {INDEPENDENT: "Endpoint Independent", BY_PORT: "Address and Port Dependent"}
     assert ours["mapping"] == over_coturn["mapping"] == mapping.value
@@ -156,7 +160,6 @@ def test_without_udp_it_says_so_and_what_works(scene: Scene) -> None:
 
 
 def test_the_lifetime_of_a_binding(scene: Scene) -> None:
-    host = scene.lab.add_host("forgetful", scene.lab.add_router("r-forgetful", FORGETFUL))
-    lifetime = scene.ipv4(host, "--stun", scene.serving.stun, "--lifetime")["lifetime"]
+    lifetime = scene.forgetful.result()["lifetime"]
     assert lifetime["at_least_s"] <= LIFETIME + 1 < lifetime["at_most_s"] + 1
     assert lifetime["at_most_s"] < LIFETIME + 8

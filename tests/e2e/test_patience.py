@@ -27,7 +27,7 @@ from tests.e2e.program import Program, Tunnel, TunnelLab
 pytestmark = pytest.mark.root
 
 CONSENT_EXPIRY = 30.0  # RFC 7675 5.1
-PATIENCE = 15.0  # seconds: what `--timeout` grants
+PATIENCE = 5.0  # seconds: what `--timeout` grants
 CARRYING = 45.0
 """How long a person carries the answer: longer than a check list lives (39.5 s) and than the NATs remember (28 s)."""
 
