@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2ptun.stun.attribute import (
@@ -581,6 +581,7 @@ def test_what_never_was_needs_no_farewell() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.floats(0, 400)), max_size=25), st.integers(1, 2000))
+@example([(8, 0.0), (0, 399.0), (0, 272.0), (0, 149.0), (2, 80.0), (0, 0.0)], 1)  # a number that has just become free
 def test_timeouts_are_always_ahead(steps: list[tuple[int, float]], lifetime: int) -> None:
     table = Table()
     table.relay.lifetime = lifetime

@@ -36,7 +36,7 @@ from p2ptun.stun.message import (
     encode_message,
     success_response,
 )
-from p2ptun.stun.turn import is_channel_data
+from p2ptun.stun.turn import CHANNEL_COOLDOWN, CHANNEL_LIFETIME, is_channel_data
 from p2ptun.turn.channel import Channel
 from p2ptun.turn.config import PoolConfig
 from p2ptun.turn.event import Event, RelayGained
@@ -84,7 +84,8 @@ class Relay:
     scripts: dict[Method, Script] = field(default_factory=dict)
     seen: list[Message] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
-    numbers: dict[tuple[Endpoint | None, Endpoint], int] = field(default_factory=dict)
+    numbers: dict[tuple[Endpoint | None, Endpoint], tuple[int, float]] = field(default_factory=dict)
+    now: float = 0.0
     client: Endpoint | None = None
     made: int = 0
 
@@ -109,7 +110,7 @@ class Relay:
         """Answer what came from a `client`, told by its token."""
         if self.is_down:
             return None
-        self.client = client
+        self.client, self.now = client, now
         if is_channel_data(data):
             self.frames.append(data)
             return None
@@ -144,13 +145,19 @@ class Relay:
                 peer, number = request.get(XOR_PEER_ADDRESS), request.get(CHANNEL_NUMBER)
                 assert peer is not None
                 assert number is not None
-                assert self.numbers.setdefault((self.client, peer), number) == number
-                taken = [number for (client, _), number in self.numbers.items() if client == self.client]
-                assert taken.count(number) == 1
+                self.bind(peer, number)
                 return success_response(request)
             case Method.CREATE_PERMISSION:
                 return success_response(request)
         raise AssertionError(request)
+
+    def bind(self, peer: Endpoint, number: int) -> None:
+        """Bind a channel as RFC 8656 12.2 and 12.3 want it: until it is free again, nobody else's and no other."""
+        self.numbers = {key: bound for key, bound in self.numbers.items() if self.now < bound[1]}
+        bound = {who: taken for (client, who), (taken, _) in self.numbers.items() if client == self.client}
+        assert bound.get(peer, number) == number
+        assert number not in {taken for who, taken in bound.items() if who != peer}
+        self.numbers[self.client, peer] = (number, self.now + CHANNEL_LIFETIME + CHANNEL_COOLDOWN)
 
 
 def indication(peer: Endpoint, payload: bytes, *more: AttributeValue) -> bytes:
