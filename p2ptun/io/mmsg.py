@@ -21,8 +21,8 @@ from cffi import FFI
 from p2ptun.io.offload import UDP_SEGMENT
 from p2ptun.io.rawaddr import LONGEST_NAME
 
-SLOTS: Final = 64
-"""Datagrams of one recvmmsg: enough that the call itself no longer counts, few enough that the caches hold them."""
+SLOTS: Final = 256
+"""Datagrams of one recvmmsg: enough that neither the call nor what Python does with its result counts any longer."""
 
 SLOT_SIZE: Final = (1 << 16) + 4096 + 64
 """Bytes between slots: the largest datagram fits, and neighbours don't begin at the same place of the caches."""
@@ -85,7 +85,7 @@ class _Memory:
     def __init__(self, kind: str, count: int) -> None:
         self.pointer: _CData = _ffi.new(kind, count)
         self.view = memoryview(_ffi.buffer(self.pointer)).cast("B")
-        self._fresh = b""
+        self._fresh = memoryview(b"")
 
     @property
     def address(self) -> int:
@@ -99,10 +99,12 @@ class _Memory:
 
     def remember(self) -> None:
         """Take what is there now for what `restore` brings back."""
-        self._fresh = bytes(self.view)
+        self._fresh = memoryview(bytes(self.view))
 
-    def restore(self) -> None:
-        self.view[:] = self._fresh
+    def restore(self, slots: int) -> None:
+        """Bring back what was there in the first of SLOTS slots."""
+        end = len(self._fresh) // SLOTS * slots
+        self.view[:end] = self._fresh[:end]
 
 
 class Inbox:
@@ -142,9 +144,10 @@ class Inbox:
             OSError: What the kernel says but that nothing waits, which is 0.
         """
         for memory in (self._headers, self._names, self._control):
-            memory.restore()  # the kernel writes lengths where it has read how much room there is
+            memory.restore(len(self.lengths))  # the kernel writes lengths where it has read how much room there is
         count: int = _libc.recvmmsg(descriptor, self._headers.pointer, limit, _MSG_DONTWAIT, _ffi.NULL)
         if count <= 0:
+            self.lengths = array("I")
             if count == 0 or _ffi.errno in _TRANSIENT:
                 return 0
             raise OSError(_ffi.errno, os.strerror(_ffi.errno))

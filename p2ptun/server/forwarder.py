@@ -28,7 +28,7 @@ MAX_ROUTES = 4096
 """Ways remembered. More are in use at once only where batches are small, and looking one up costs little then."""
 
 MAX_PLACES = 256
-"""Lists of addresses remembered, of half a kilobyte each."""
+"""Lists of addresses remembered, of two kilobytes each at most."""
 
 _FIRST, _LAST = FIRST_CHANNEL >> 8, LAST_OLD_CHANNEL >> 8
 _HEADERS = struct.Struct(">HHHH")
