@@ -68,10 +68,12 @@ def move_to_another_address(scene: Scene) -> None:
     """Alice's address is replaced by another one of the same network."""
     old, gateway = scene.alice.ipv4, scene.home.lan_v4[1]
     scene.shell(f"""
-ip address add 192.168.{scene.home.lan_v4[0].packed[2]}.77/24 dev eth0
 echo 1 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries
-ip address del {old}/24 dev eth0
-ip route replace default via {gateway} dev eth0""")
+ip -batch - <<END
+address add 192.168.{scene.home.lan_v4[0].packed[2]}.77/24 dev eth0
+address del {old}/24 dev eth0
+route replace default via {gateway} dev eth0
+END""")
 
 
 def move_to_another_network(scene: Scene) -> None:
@@ -104,8 +106,10 @@ def move_to_another_ipv6_address(scene: Scene) -> None:
     scene.lab.shell(
         scene.bob.namespace,
         f"""
-ip address add {old + 0x77}/64 dev eth0 nodad
-ip address del {old}/64 dev eth0""",
+ip -batch - <<END
+address add {old + 0x77}/64 dev eth0 nodad
+address del {old}/64 dev eth0
+END""",
     )
 
 
@@ -212,9 +216,11 @@ def move_before_it_begins(scene: Scene) -> Outcome:
     scene.lab.shell(
         scene.bob.namespace,
         f"""
-ip address del {old}/28 dev eth0
-ip address add {new}/28 dev eth0
-ip route add default via {gateway}""",
+ip -batch - <<END
+address del {old}/28 dev eth0
+address add {new}/28 dev eth0
+route add default via {gateway}
+END""",
     )
     join.feed(share.expect("offer")["blob"])
     share.feed(join.expect("answer")["blob"])
