@@ -26,6 +26,7 @@ ROWS = (
     ("server",),
     ("daemon",),
     ("cli",),
+    ("__main__",),
 )
 """From the bottom up. Arrows point down only; packages of one row never import each other."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import click
 import pytest
@@ -40,6 +42,12 @@ def test_no_verb_is_cut_short_in_the_list() -> None:
     shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
     assert "..." not in shown.partition("Commands:")[2]
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_interpreter_runs_it_as_well() -> None:
+    command = [sys.executable, "-m", "p2ptun", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == f"p2ptun, version {__version__}\n"
 
 
 def test_the_version_is_told() -> None:
