@@ -69,7 +69,7 @@ class Lease:
     def refuse(self, problem: Problem, wait: float, now: float) -> Iterator[PortMapEvent]:
         """Note that the gateway doesn't want to, and ask it again after `wait` seconds.
 
-        What it granted before stays until its time is over (RFC 6887 11.5).
+        What it granted before stays until its time is over (RFC 6887 11.4).
         """
         self.due_at = now + wait
         yield from self.report(problem)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv6Address
-from typing import Final, TypeAlias
+from typing import Final
 
+from p2ptun.relay.quota import prefix_of
 from p2ptun.server.connection import Connection
-from p2ptun.types import IPAddress
 
 MAX_CONNECTIONS: Final = 1024
 MAX_CONNECTIONS_PER_ADDRESS: Final = 64
 """A household, or an office behind one NAT. Of IPv6, what one customer has: a /56."""
-
-Neighbourhood: TypeAlias = tuple[int, int]
 
 
 class Admission:
@@ -24,11 +21,11 @@ class Admission:
         self._most = most
         self._most_per_address = most_per_address
         self._present: dict[Connection, None] = {}  # in the order of their coming
-        self._by_address: Counter[Neighbourhood] = Counter()
+        self._by_address: Counter[bytes] = Counter()
 
     def enter(self, connection: Connection) -> bool:
         """Tell whether a stream may stay; whoever may must `leave`."""
-        place = _neighbourhood(connection.remote.address)
+        place = prefix_of(connection.remote.address)
         if self._by_address[place] >= self._most_per_address:
             self.refused["too many streams from one address"] += 1
             return False
@@ -44,7 +41,7 @@ class Admission:
         if connection not in self._present:
             return
         del self._present[connection]
-        place = _neighbourhood(connection.remote.address)
+        place = prefix_of(connection.remote.address)
         self._by_address[place] -= 1
         if not self._by_address[place]:
             del self._by_address[place]
@@ -56,8 +53,3 @@ class Admission:
         oldest.end("made room for another")
         self.leave(oldest)
         return True
-
-
-def _neighbourhood(address: IPAddress) -> Neighbourhood:
-    """Give what one customer has: an address of IPv4, a /56 of IPv6."""
-    return (6, int(address) >> 72) if isinstance(address, IPv6Address) else (4, int(address))
