@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from tests.e2e.lab import missing
 
+settings.register_profile("p2ptun", deadline=None)  # timing never decides a test
+settings.load_profile("p2ptun")
+
 ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
+
+
+WAITING, WORKING = 0, 10
+"""Priorities (nice): the programs of the laboratory wait most of the time, and are to be on time when they don't."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the laboratory go first where only root could say so: elsewhere there is none."""
+    if os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, WAITING if is_in_laboratory(item) else WORKING)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -100,8 +100,8 @@ fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
 fi
-# two at once: tests with deadlines want a core to themselves; those of one file share a laboratory
-"$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@" </dev/null
+# three at once: one is the laboratory, which waits most of the time and goes first when it doesn't (tests/conftest.py)
+"$venv/bin/python" -m pytest -n 3 --dist loadgroup "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
 exit "$result"

@@ -27,9 +27,13 @@ class Collector(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.received: asyncio.Queue[bytes] = asyncio.Queue()
+        self.is_over = asyncio.Event()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.received.put_nowait(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_over.set()
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
@@ -55,6 +59,7 @@ def test_data_goes_both_ways(server: Serving, transport: str) -> None:
                 peer.sendto(b"to client %d" % number, relayed)
                 assert await protocol.received.get() == b"to client %d" % number
         endpoint.close()
+        await protocol.is_over.wait()
 
     asyncio.run(asyncio.wait_for(talk(), TIMEOUT))
     assert server.expect("allocation", state="ended", transport=transport)["packets"] == 20

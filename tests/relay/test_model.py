@@ -206,5 +206,5 @@ class RelayMachine(RuleBasedStateMachine):
             assert self._may(self.clients[index].endpoint, transmit.destination)
 
 
-RelayMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+RelayMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestRelay = RelayMachine.TestCase

@@ -202,7 +202,7 @@ def test_nonsense(data: bytes) -> None:
     assert world.a.session.refusals == {Refusal.MALFORMED: 1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_datagrams_dont_matter(seed: int) -> None:
     """An attacker who sees everything and sends damaged, mixed and repeated copies stops nothing."""

@@ -165,7 +165,7 @@ def test_crossing_converges_soon_though_the_first_that_counts_is_lost() -> None:
     assert world.b.session.sending is not None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     loss=st.sampled_from([0.0, 0.05, 0.3]),

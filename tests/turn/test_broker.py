@@ -632,7 +632,7 @@ def test_sockets_that_are_not_open_yet_send_nothing() -> None:
     assert world.pool.next_transmit() is not None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 3), st.floats(0, 200)), max_size=25), st.integers())
 def test_whatever_happens_timeouts_are_ahead_and_sockets_bounded(
     steps: list[tuple[int, int, float]], seed: int

@@ -579,7 +579,7 @@ def test_what_never_was_needs_no_farewell() -> None:
 # Whatever comes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 8), st.floats(0, 400)), max_size=25), st.integers(1, 2000))
 @example([(8, 0.0), (0, 399.0), (0, 272.0), (0, 149.0), (2, 80.0), (0, 0.0)], 1)  # a number that has just become free
 def test_timeouts_are_always_ahead(steps: list[tuple[int, float]], lifetime: int) -> None:
