@@ -9,7 +9,10 @@ from p2ptun.tunnel.index import SessionIndex
 from p2ptun.tunnel.keypair import Keypair
 from p2ptun.tunnel.timing import Timing
 
-MAX_PREVIOUS = 2  # what is still on its way under the keys before; two, for both sides may have rekeyed at once
+MAX_PREVIOUS = 3
+"""What is still on its way under the keys before. Both sides may have rekeyed at once, and then each direction has keys
+of its own; when that happens once more, those two and the first of the new ones are previous."""
+
 MAX_PENDING = 2  # of each kind, bound and unbound: a retried handshake leaves one behind
 
 

@@ -27,12 +27,12 @@ def test_an_empty_one(ring: Keyring) -> None:
 
 
 def test_rotation_keeps_what_may_be_on_its_way(ring: Keyring) -> None:
-    keypairs = [make_keypair(index, 1000.0 + index) for index in range(4)]
+    keypairs = [make_keypair(index, 1000.0 + index) for index in range(5)]
     for keypair in keypairs:
         ring.rotate(keypair)
-    assert ring.current is keypairs[3]
-    assert ring.newest_binder == keypairs[3].binder
-    assert list(ring) == [keypairs[3], keypairs[1], keypairs[2]]
+    assert ring.current is keypairs[4]
+    assert ring.newest_binder == keypairs[4].binder
+    assert list(ring) == [keypairs[4], *keypairs[1:4]]
     assert len(list(ring)) == 1 + MAX_PREVIOUS
     assert keypairs[0].is_wiped
     assert released == [0]

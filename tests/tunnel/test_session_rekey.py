@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2ptun.tunnel.event import SessionEstablished, SessionExpired, SessionFailed, SessionRekeyed
@@ -174,6 +174,7 @@ def test_crossing_converges_soon_though_the_first_that_counts_is_lost() -> None:
     interval=st.sampled_from([1.0, 10.0, 120.0]),
     both=st.booleans(),
 )
+@example(seed=302, loss=0.05, duplication=0.2, jitter=1.5, interval=120.0, both=False)  # crosses twice
 def test_what_the_network_delivers_is_received(
     seed: int, loss: float, duplication: float, jitter: float, interval: float, both: bool
 ) -> None:
