@@ -9,8 +9,10 @@ from hypothesis import settings
 
 from tests.e2e.lab import missing
 
-settings.register_profile("p2ptun", deadline=None)  # timing never decides a test
-settings.load_profile("p2ptun")
+# Neither timing nor chance decides a test. To look for what nobody has thought of: P2PTUN_HYPOTHESIS=explore pytest
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("P2PTUN_HYPOTHESIS", "same"))
 
 ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
