@@ -107,7 +107,7 @@ def exchange(own: str, peer: str, port: str, count: str, rate: str) -> None:
     numbers: set[bytes] = set()
     began = time.monotonic()
     for number in range(int(count)):
-        line.send(number.to_bytes(4, "big") + bytes(60))
+        put(line, number.to_bytes(4, "big") + bytes(60))
         take(line, numbers)
         time.sleep(max(0.0, began + (number + 1) / float(rate) - time.monotonic()))
     end = time.monotonic() + LAST_CALL
@@ -131,15 +131,25 @@ def greet(line: socket.socket) -> None:
     raise TimeoutError("the other end doesn't listen")
 
 
-def take(line: socket.socket, numbers: set[bytes]) -> None:
-    """Take what has come, but greetings."""
+def put(line: socket.socket, data: bytes) -> None:
+    """Send. What the kernel reports first may be that an early greeting found nobody; then nothing was sent."""
     try:
-        while True:
+        line.send(data)
+    except ConnectionRefusedError:
+        line.send(data)
+
+
+def take(line: socket.socket, numbers: set[bytes]) -> None:
+    """Take what has come, but greetings, and the news that an early one of ours found nobody."""
+    while True:
+        try:
             data = line.recv(2048)
-            if data != b"hello":
-                numbers.add(data[:4])
-    except BlockingIOError:
-        return
+        except ConnectionRefusedError:
+            continue
+        except BlockingIOError:
+            return
+        if data != b"hello":
+            numbers.add(data[:4])
 
 
 def family_of(address: str) -> socket.AddressFamily:
