@@ -201,7 +201,13 @@ class HardNat:
             self._attempt.destinations = meeting_points(theirs[-1], self.remote.delta, is_steady=is_steady)
 
     def _probe(self, now: float) -> None:
-        """Send what is next, and take a turn for what follows; end the attempt when nothing does."""
+        """Send what is next, and take a turn for what follows; end the attempt when nothing does.
+
+        What either side knows of the NATs may have changed since it began: then there is nothing to search for.
+        """
+        if self._approach is not self._attempt.approach:
+            self.rest()
+            return
         probes = self._next_probes()
         if probes and len(probes) <= self._attempt.left:
             self._attempt.left -= len(probes)

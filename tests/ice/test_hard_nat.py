@@ -319,6 +319,16 @@ def test_search_ends_with_a_direct_path_and_with_the_wish_for_it() -> None:
     assert {packet.destination for _, packet in probes(other, 3.0)} <= {at(THEIR_OUTSIDE)}
 
 
+def test_search_ends_when_the_nat_turns_out_to_be_another() -> None:
+    duel = lonely(EASY, HARD)
+    duel.wait(START_DELAY + 0.5)
+    assert {packet.destination for _, packet in probes(duel, 0.1)} - {at(THEIR_OUTSIDE)}
+    duel.agent.set_remote_options(RemoteOptions(nat=EASY), duel.now)
+    duel.take()
+    duel.wait(0.1)  # the next turn
+    assert {packet.destination for _, packet in probes(duel, 3.0)} <= {at(THEIR_OUTSIDE)}
+
+
 def test_agent_that_fails_or_ends_gives_its_sockets_back() -> None:
     duel = lonely(HARD, EASY)
     duel.wait(START_DELAY)
