@@ -215,7 +215,7 @@ class Node:
         flights = []
         for name, share in self.routes.split(packets, self.drops):
             flight = self._roster.get(name).send_packets(share, now)
-            if flight is not None and self._relaying.is_used and self.relays.owns(flight.source):
+            if flight is not None and self._relaying.owns(flight.source):
                 flight = self._relaying.frame(flight, now)
             if flight is not None:
                 flights.append(flight)
@@ -226,7 +226,7 @@ class Node:
         packets = self._opened
         packets.clear()
         heard: dict[Peer, tuple[Endpoint, Endpoint]] = {}
-        if self._relaying.is_used and self.relays.is_socket(local):
+        if self._relaying.is_socket(local):
             for each in self._relaying.unpack(datagrams, sources, local, now):
                 self._receive(each.batch, each.span, each.peer, each.relayed, packets, heard, now)
             self._settle_relays(now)
@@ -265,9 +265,7 @@ class Node:
     def next_order(self) -> Order | None:
         """Return the next socket to open or close."""
         self._collect()
-        if self._orders:
-            return self._orders.popleft()
-        return self.relays.next_order() if self._relaying.is_used else None
+        return self._orders.popleft() if self._orders else self._relaying.next_order()
 
     def next_transmit(self) -> Transmit | None:
         """Return the next datagram to send."""
@@ -290,7 +288,7 @@ class Node:
         for peer, at in self._roster.take_touched():
             while (transmit := peer.next_transmit()) is not None:
                 self._transactions.record_sent(transmit.payload, peer.name)
-                if self._relaying.is_used and self.relays.owns(transmit.source):
+                if self._relaying.owns(transmit.source):
                     self._relaying.send(peer, transmit, at)
                 else:
                     self._transmits.append(transmit)

@@ -36,6 +36,7 @@ from p2ptun.node.roster import Roster
 from p2ptun.stun.turn import CHANNEL_HEADER_SIZE
 from p2ptun.turn import event as turn
 from p2ptun.turn.channel import Channel
+from p2ptun.turn.order import Order
 from p2ptun.turn.pool import Pool
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, RandomBytes, SendError, Transmit, Transport
@@ -139,11 +140,23 @@ class Relaying:
         events.extend(self._events)
         self._events.clear()
 
+    def next_order(self) -> Order | None:
+        """Give the next socket to a server to open or close."""
+        return self.pool.next_order() if self.is_used else None
+
     def next_timeout(self) -> float | None:
         """Tell when the pool has something to do."""
         return self.pool.next_timeout() if self.is_used else None
 
     # The hot path
+
+    def owns(self, source: Endpoint) -> bool:
+        """Tell whether that is an address on a relay."""
+        return self.is_used and self.pool.owns(source)
+
+    def is_socket(self, local: Endpoint) -> bool:
+        """Tell whether that is a socket to a server."""
+        return self.is_used and self.pool.is_socket(local)
 
     def begin_flights(self) -> None:
         """Forget what was framed: it has left."""
