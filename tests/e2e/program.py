@@ -84,11 +84,11 @@ class Program:
         self.process.stdin.flush()
         return time.monotonic()
 
-    def expect(self, kind: str, timeout: float = 30, /, **fields: object) -> Json:
+    def expect(self, kind: str, timeout: float = 15, /, **fields: object) -> Json:
         """Wait for the next event of this kind with these fields, passing over others."""
         return self.expect_timed(kind, timeout, **fields)[0]
 
-    def expect_timed(self, kind: str, timeout: float = 30, /, **fields: object) -> tuple[Json, float]:
+    def expect_timed(self, kind: str, timeout: float = 15, /, **fields: object) -> tuple[Json, float]:
         """Do as `expect`, and tell when it came."""
         wanted = {"event": kind, **fields}
         end = time.monotonic() + timeout

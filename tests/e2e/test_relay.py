@@ -30,7 +30,7 @@ AT_ONCE = 5  # stories: most of their time they wait, but each begins with four 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    """Play all stories at once."""
+    """Play the stories, AT_ONCE of them at a time."""
     scratch = tmp_path_factory.mktemp("relays")
     with ThreadPoolExecutor(AT_ONCE) as pool, TunnelLab() as lab:
         stun = lab.start_stun(lab.add_server("stun"))
@@ -210,5 +210,6 @@ def test_a_relay_stands_in_for_a_path_that_died(outcomes: Outcomes, capsys: pyte
     assert max(outcome.silences) < 1000 * (SUSPICION + 1)
     for side in (0, 1):
         taken = kinds(outcome, side)
-        assert taken[taken.index("direct") :] == ["direct", "relay", "direct"], "it may begin on the relay"
+        began_on_relay = taken[0] == "relay"  # its candidate may answer first
+        assert taken == ["relay"] * began_on_relay + ["direct", "relay", "direct"]
     assert outcome.codes == (0, 0)

@@ -19,7 +19,7 @@ from tests.layering import modules
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEED = 20260
 RUNS = 20_000
-SECONDS = 3
+SECONDS = 4
 PLAIN_RUNS = 1_000
 MAX_LENGTH = 2_048
 

@@ -13,7 +13,7 @@ from .mischief import Mischief
 from .model import Model
 
 ROUNDS = 8
-COUNT = int(os.environ.get("P2PTUN_SIM_SEEDS", "10"))
+COUNT = int(os.environ.get("P2PTUN_SIM_SEEDS", "12"))
 SEEDS = [int(os.environ["P2PTUN_SIM_SEED"])] if "P2PTUN_SIM_SEED" in os.environ else list(range(1, COUNT + 1))
 
 

@@ -47,12 +47,14 @@ def test_another_rto_scales_the_ladder() -> None:
 
 def test_a_stream_sends_once_and_waits_ti() -> None:
     transaction = Transaction(b"request", START, is_reliable=True)
+    assert transaction.next_timeout() == START + 39.5
     assert run(transaction) == [0, 39.5]
     assert transaction.is_expired
 
 
 def test_copies_are_identical_and_given_once() -> None:
     transaction = Transaction(b"request", START)
+    assert transaction.next_timeout() == START + 0.5
     assert transaction.next_transmit() == b"request"
     assert transaction.next_transmit() is None
     transaction.handle_timeout(START + 0.4)
