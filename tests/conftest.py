@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
@@ -17,15 +18,15 @@ settings.load_profile(os.environ.get("P2PTUN_HYPOTHESIS", "same"))
 ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
 
-
-WAITING, WORKING = 0, 10
+WAITING = os.getpriority(os.PRIO_PROCESS, 0)
+WORKING = WAITING + 10
 """Priorities (nice): the programs of the laboratory wait most of the time, and are to be on time when they don't."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the laboratory go first where only root could say so: elsewhere there is none."""
-    if os.geteuid() == 0:
+    """Let the laboratory go first, where this process may say so again after it has stepped back."""
+    with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, WAITING if is_in_laboratory(item) else WORKING)
 
 
