@@ -371,22 +371,23 @@ def test_they_are_refreshed_every_240_seconds_for_peers_still_wanted() -> None:
     assert table.events == []
 
 
-def test_one_that_is_refused_does_not_sink_the_others() -> None:
+@pytest.mark.parametrize("code", [Code.FORBIDDEN, Code.PEER_ADDRESS_FAMILY_MISMATCH])
+def test_one_that_is_refused_does_not_sink_the_others(code: Code) -> None:
     table = ready()
 
     def answer(request: Message, integrity: Integrity | None) -> Message | None:
         peers = [peer.address for peer in request.get_all(XOR_PEER_ADDRESS)]
         if PEER.address in peers:
-            return error_response(request, Code.FORBIDDEN)
+            return error_response(request, code)
         return table.relay.answer(request, integrity)
 
     table.relay.scripts[Method.CREATE_PERMISSION] = table.relay.scripts[Method.CHANNEL_BIND] = answer
     table.permit(PEER, OTHER_PEER)
-    assert table.events == [Refused(PEER, 403)]
+    assert table.events == [Refused(PEER, code)]
     assert table.bound(OTHER_PEER)
     again = Endpoint(PEER.address, 9)
     table.permit(again)
-    assert table.events.pop() == Refused(again, 403)
+    assert table.events.pop() == Refused(again, code)
     table.client.send(b"x", PEER)
     assert table.drops == {DropReason.REFUSED_PEER: 1}
     table.relay.seen.clear()
