@@ -10,6 +10,10 @@
         AuthenticationFailed    bad MAC, tag or key; says why to us, never to the peer
       RendezvousError           the two sides could not be brought together
         RendezvousEnded         and won't be, for nothing more can come
+        WrongCode               the two sides' codes differ: somebody mistyped, or guessed
+        RoomUnknown             no room of that number, or the rendezvous has forgotten it
+        RoomCrowded             two are there already
+        RoomGone                it was burnt
       DeviceError               the kernel refused an interface, an address, a route or a socket
         PrivilegeError          it refused because we lack a capability
         NotRunning              there is no process behind a tunnel's name
@@ -65,6 +69,26 @@ class RendezvousError(P2ptunError):
 
 class RendezvousEnded(RendezvousError):
     """Nothing more can come over this rendezvous: its input was closed. Asking again is useless."""
+
+
+class WrongCode(RendezvousError):
+    """The two sides have different codes. Nobody may try twice: the room is burnt."""
+
+
+class RoomUnknown(RendezvousError):
+    """There is no such room at the rendezvous."""
+
+
+class RoomCrowded(RendezvousError):
+    """Two are in the room already, and neither is us."""
+
+
+class RoomGone(RendezvousError):
+    """Somebody ended the room for good. `reason` is what that side gave: a value of `BurnReason`, or another text."""
+
+    def __init__(self, message: str, remedy: str = "", reason: str = "") -> None:
+        super().__init__(message, remedy)
+        self.reason = reason
 
 
 class DeviceError(P2ptunError):

@@ -35,6 +35,22 @@ class WaitingEvent(Event, frozen=True, tag="waiting"):
     kind: str
 
 
+class CodeEvent(Event, frozen=True, tag="code"):
+    """The code that the other side's `join` wants. A later one replaces it."""
+
+    code: str
+
+
+class MeetingEvent(Event, frozen=True, tag="meeting"):
+    """Somebody has come into the room; whether he knows the code is being found out."""
+
+
+class VerifyEvent(Event, frozen=True, tag="verify"):
+    """Words that both sides have alike unless somebody sits in between. A line `yes` or `no` on stdin answers it."""
+
+    words: list[str]
+
+
 class InterfaceEvent(Event, frozen=True, tag="interface"):
     """The TUN device is up and has its addresses; `peer_addresses` are the other side's.
 
