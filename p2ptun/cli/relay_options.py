@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from p2ptun.daemon.authority import check_authorities
 from p2ptun.daemon.turn_credentials import OPTION, TurnCredentials, environment_credentials, read_credentials
 from p2ptun.errors import ConfigError
 from p2ptun.ice.config import PathPolicy
@@ -40,14 +40,7 @@ def authorities(path: Path | None) -> Path | None:
     """Check a file of certificates, if one is named. Raises ConfigError when it can't be read, or none is in it."""
     if path is None:
         return None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise ConfigError(
-            "", "--ca-file", f"there is no certificate in {path}", "Give it certificates as PEM."
-        ) from error
-    except OSError as error:
-        raise ConfigError("", "--ca-file", f"{path}: {error.strerror}", "Name a file of certificates (PEM).") from error
+    check_authorities(path, "--ca-file")
     return path
 
 

@@ -52,7 +52,7 @@ def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IP
     theirs = answer if kind is Kind.OFFER else offer
     hosts = [ip_network(address.ip) for address in peer]
     on_link = [address.network for address in own]
-    in_use = [network for network in used if not _is_catch_all(network)]
+    in_use = [network for network in used if not is_catch_all(network)]
     for host in hosts:
         _check_claim(host, on_link, in_use)
     in_use += [ip_network(address.ip) for address in own]
@@ -105,7 +105,7 @@ def is_private(network: IPNetwork) -> bool:
     return any(_is_inside(network, wide) for wide in PRIVATE_NETWORKS)
 
 
-def _is_catch_all(network: IPNetwork) -> bool:
+def is_catch_all(network: IPNetwork) -> bool:
     """Recognise a default route, and the halves of one that some VPNs set: they make nothing "in use"."""
     return any(_is_inside(private, network) and private != network for private in PRIVATE_NETWORKS)
 

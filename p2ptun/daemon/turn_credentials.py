@@ -134,6 +134,20 @@ def read_credentials(path: Path) -> TurnCredentials:
     return TurnCredentials(_given(document, path), path)
 
 
+def password_credentials(username: str, path: Path, key: str) -> TurnCredentials:
+    """Take a user name, and the password from a file that only its owner can read.
+
+    Raises:
+        ConfigError: If it can't be read, others can read it, or there is no password in it; `key` names the setting.
+    """
+    password = read_private(path, key, MAX_SIZE, "Write the password into a file of its own.").decode(
+        "utf-8", "replace"
+    )
+    if not password.strip():
+        raise ConfigError("", key, f"{path} is empty", "Write the password into it.")
+    return TurnCredentials(_login(username, password.strip(), key))
+
+
 def environment_credentials(environment: Mapping[str, str]) -> TurnCredentials | None:
     """Take user name and password from the environment; None when they aren't there.
 
