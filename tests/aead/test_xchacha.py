@@ -8,7 +8,12 @@ from p2ptun.aead.xchacha import KEY_SIZE, NONCE_SIZE, TAG_SIZE, seal, unseal
 from p2ptun.errors import AuthenticationFailed, LocalProtocolError
 
 # draft-irtf-cfrg-xchacha-03 A.3.1
-PLAINTEXT = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
+PLAINTEXT = bytes.fromhex(
+    "4c616469657320616e642047656e746c656d656e206f662074686520636c6173"
+    "73206f66202739393a204966204920636f756c64206f6666657220796f75206f"
+    "6e6c79206f6e652074697020666f7220746865206675747572652c2073756e73"
+    "637265656e20776f756c642062652069742e"
+)
 ASSOCIATED = bytes.fromhex("50515253c0c1c2c3c4c5c6c7")
 KEY = bytes(range(0x80, 0xA0))
 NONCE = bytes(range(0x40, 0x58))
