@@ -29,6 +29,12 @@ if [ "$(id -u)" -eq 0 ]; then
     need openssl "makes certificates for it" command -v openssl
     need miniupnpd-nftables "maps ports, as home routers do" command -v miniupnpd
     need ethtool "turns a link's offloads off" command -v ethtool
+    need systemd "judges the units in systemd/" command -v systemd-analyze
+    need chromium "is the browser that looks at the server's page" command -v chromium
+    need chromium-driver "lets the tests drive it" command -v chromedriver
+    need caddy "is a reverse proxy in front of the server" command -v caddy
+    need nginx "is another one" command -v nginx
+    need libnginx-mod-stream "lets it share a port with TURN" test -e /usr/lib/nginx/modules/ngx_stream_module.so
     need python3-gi "runs libnice, another ICE implementation" /usr/bin/python3 -c 'import gi'
     need gir1.2-nice-0.1 "is libnice" /usr/bin/python3 -c 'import gi; gi.require_version("Nice", "0.1")'
     [ -e /dev/net/tun ] || left_out+=("tests in namespaces: there is no /dev/net/tun (modprobe tun)")
