@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import termios
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.option import parse, with_options
+from p2ptun.cli.prompt import ask_code
 from p2ptun.cli.relay_options import authorities, relay_credentials, relays
+from p2ptun.cli.rendezvous_options import CODE_FILE, QR, RENDEZVOUS, VERIFY, Places, find_code, find_places
 from p2ptun.cli.talk import JsonView, Story, View
-from p2ptun.daemon.adhoc import AdhocTunnel
 from p2ptun.daemon.agreement import is_private
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.options import AdhocOptions, Side
@@ -25,7 +28,6 @@ from p2ptun.daemon.outcome import Outcome
 from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.ice.config import PathPolicy
-from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.trust import PRIVATE_NETWORKS
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
@@ -38,8 +40,7 @@ MAX_MTU = 65461
 EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 1}
 
 OPTIONS = [
-    click.option("--rendezvous", metavar="paste", default="paste", show_default=True, envvar="P2PTUN_RENDEZVOUS",
-                 help="How the two sides find each other: by blobs that people carry."),
+    RENDEZVOUS,
     click.option("--name", metavar="IFNAME", help="Name of the interface.  [default: first free p2ptunN]"),
     click.option("--address", "addresses", metavar="CIDR", multiple=True,
                  help="Address of this side in the tunnel; may be repeated.  [default: agreed with the other side]"),
@@ -75,39 +76,80 @@ OPTIONS = [
                  default=REKEY_INTERVAL, show_default=True, help="Change keys after so many seconds of use."),
     click.option("--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
                  help="Give up after so many seconds without a connection, at the start or later.  [default: wait]"),
+    VERIFY,
+    QR,
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on stdout."),
 ]  # fmt: skip
 
 
-@click.command(short_help="Start a tunnel: prints an offer, waits for the answer.")
+@click.command(short_help="Start a tunnel: prints a code, waits for the other side.")
 @with_options(OPTIONS)
 def share(**options: object) -> int:
-    """Start a tunnel: prints an offer, waits for the other side's answer, stays in the foreground."""
+    """Start a tunnel: prints what the other side's `join` wants, waits for it, stays in the foreground.
+
+    That is a code where the two sides meet at a rendezvous, else a line to paste, which another answers.
+    """
     return _run(Side.SHARE, options)
 
 
-@click.command(short_help="Join a tunnel: takes an offer, prints the answer.")
-@with_options(OPTIONS)
+@click.command(short_help="Join a tunnel: takes the other side's code.")
+@click.argument("code", required=False)
+@with_options([CODE_FILE, *OPTIONS])
 def join(**options: object) -> int:
-    """Join a tunnel: asks for the other side's offer, prints the answer, stays in the foreground."""
+    """Join a tunnel by the CODE that the other side's `share` has printed; stay in the foreground.
+
+    Without CODE it is asked for, unless it is in a --code-file or $P2PTUN_CODE. Where people carry lines, it asks for
+    the other side's line and prints the answer.
+    """
     return _run(Side.JOIN, options)
 
 
 def _run(side: Side, options: dict[str, Any]) -> int:
-    as_json = options.pop("as_json")
-    view: View = JsonView(side.kind) if as_json else Story(side.kind)
+    as_json, draws_qr = options.pop("as_json"), options.pop("draws_qr")
+    view: View = JsonView(side.kind) if as_json else Story(side.kind, draws_qr)
     hide_memory()
     try:
-        rendezvous = PasteRendezvous(view.show_blob)
-        tunnel = AdhocTunnel(_options(**options), side, rendezvous, view.show)
-        return EXIT_CODES[trio.run(tunnel.run, strict_exception_groups=True)]
+        if as_json and draws_qr:
+            raise ConfigError("", "--qr", "with --json nobody looks at it", "Leave out one of the two.")
+        places = find_places(options.pop("rendezvous"), os.environ)
+        view.meet_at(places)
+        return EXIT_CODES[_carry(_wishes(side, options, places), side, view)]
     except P2ptunError as error:
         if as_json:
             view.show(ErrorEvent(str(error), error.remedy))
         raise
+    except KeyboardInterrupt:  # before there was a tunnel, which takes it for a signal like others
+        return EXIT_CODES[Outcome.STOPPED]
     finally:
         view.close()
         _forget_typed_ahead()
+
+
+def _carry(wishes: AdhocOptions, side: Side, view: View) -> Outcome:
+    """Run the tunnel. What it is made of is imported here: help and mistakes do without."""
+    import trio
+
+    from p2ptun.daemon.adhoc import AdhocTunnel
+
+    tunnel = AdhocTunnel(wishes, side, view.show_blob, view.show)
+    return trio.run(tunnel.run, strict_exception_groups=True)
+
+
+def _wishes(side: Side, options: dict[str, Any], places: Places) -> AdhocOptions:
+    """Check what was asked for, and at last find out the code. Raises P2ptunError, as `ask_code` does."""
+    code = None
+    if side is Side.JOIN:
+        code = find_code(options.pop("code"), options.pop("code_file"), os.environ, places)
+    wishes = _options(places, **options)
+    if side is Side.JOIN and code is None and places.have_rooms:
+        code = _ask_code()
+    return replace(wishes, code=code)
+
+
+def _ask_code() -> Code:
+    """Ask for the code, and let the tunnel's modules load while a person types."""
+    threading.Thread(target=importlib.import_module, args=["p2ptun.daemon.adhoc"]).start()
+    return ask_code()
 
 
 def _forget_typed_ahead() -> None:
@@ -117,7 +159,7 @@ def _forget_typed_ahead() -> None:
 
 
 def _options(
-    rendezvous: str,
+    places: Places,
     name: str | None,
     addresses: Sequence[str],
     routes: Sequence[str],
@@ -134,15 +176,15 @@ def _options(
     aead: str,
     rekey_interval: float,
     timeout: float | None,
+    verifies: bool,
 ) -> AdhocOptions:
     """Check the options and build what the tunnel takes. Raises ConfigError: option, problem and remedy."""
-    _check_rendezvous(rendezvous)
     return AdhocOptions(
         name=name,
         addresses=tuple(parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
         routes=tuple(_offered_network(each) for each in routes),
         stun=tuple(_stun_server(each) for each in stun),
-        turn=relays(turn, PathPolicy(policy)),
+        turn=relays(turn, PathPolicy(policy), are_offered=places.have_rooms),
         turn_credentials=relay_credentials(turn_credentials, turn),
         ca_file=authorities(ca_file),
         path_policy=PathPolicy(policy),
@@ -155,13 +197,9 @@ def _options(
         rekey_interval=rekey_interval,
         timeout=timeout,
         is_interactive=sys.stdin.isatty(),
+        rendezvous=places.texts,
+        verifies=verifies,
     )
-
-
-def _check_rendezvous(text: str) -> None:
-    """Raise ConfigError when we know no such rendezvous."""
-    if text != "paste":
-        raise ConfigError("", "--rendezvous", f"{text!r} is unknown", "This version knows `paste`.")
 
 
 def _offered_network(text: str) -> IPNetwork:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.daemon.turn_credentials import TurnCredentials
 from p2ptun.ice.config import PathPolicy
+from p2ptun.signal.code import Code
 from p2ptun.signal.description import Kind
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.timing import REKEY_INTERVAL
@@ -34,7 +36,9 @@ class AdhocOptions:
     `hides_addresses`: names stand for this machine's addresses in all that the other side is told.
     `maps_ports`: the router is asked to forward the ports of this side's sockets. `hard_nat`: this side takes part in a
     search for ports where the NATs let no direct path come up by itself.
-    `ca_file`: who else may vouch for a relay's name, in PEM, besides those whom this machine trusts anyway.
+    `ca_file`: who else may vouch for a server's name, in PEM, besides those whom this machine trusts anyway.
+    `rendezvous`: where the two sides meet. `code`: what the person was told of the other side's room. `verifies`: a
+    person compares words with the other side before anything is carried.
     """
 
     name: str | None = None
@@ -54,6 +58,15 @@ class AdhocOptions:
     rekey_interval: float = REKEY_INTERVAL
     timeout: float | None = None
     is_interactive: bool = False
+    rendezvous: tuple[str, ...] = ("paste",)
+    code: Code | None = field(default=None, repr=False)
+    verifies: bool = False
+
+    def offered(self, uris: Iterable[StunUri]) -> AdhocOptions:
+        """Return the same wishes with these servers in place of those that the person named."""
+        listed = tuple(uris)
+        turn = tuple(uri for uri in listed if uri.scheme.is_turn)
+        return replace(self, stun=tuple(uri for uri in listed if uri not in turn), turn=turn)
 
     @property
     def relays(self) -> tuple[StunUri, ...]:

@@ -17,6 +17,7 @@ from p2ptun.daemon.turn_credentials import Issued
 from p2ptun.io.driver import Driver
 from p2ptun.node.event import CredentialWanted, NodeEvent, RelayFound, RelayLost, RelayRefused
 from p2ptun.node.node import Node
+from p2ptun.stun.credential import LongTermCredential
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint
 
@@ -30,6 +31,10 @@ class Relays:
 
     One server may have several addresses, and be named with several transports; the node tells of a problem when none
     of them works.
+
+    Attributes:
+        borrowed_ended: Set when a credential that a rendezvous gave is to be renewed; whoever does puts a new one in
+            its place.
     """
 
     def __init__(
@@ -52,6 +57,9 @@ class Relays:
         self._wanted: dict[str, None] = {}
         self._bell, self._news = trio.Event(), trio.Event()
         self._described: set[Endpoint] = set()
+        self._own = {uri.host for uri in options.relays}
+        self._lent: set[str] = set()
+        self.borrowed_ended = trio.Event()
 
     @property
     def names(self) -> list[str]:
@@ -66,9 +74,19 @@ class Relays:
         credential = None if issued is None else issued.credential
         self._node.add_turn_server(server, credential, _end(issued, now), now)
 
-    async def settle(self) -> None:
-        """Wait until there is an address on a relay, or none is to be expected soon."""
-        while self._options.relays and not self._narrator.relays and not self._node.relays.is_settled:
+    def accept(self, name: str, credential: LongTermCredential, lifetime: float | None, now: float) -> None:
+        """Take a credential that a rendezvous gave for the server of that name, unless the person named another."""
+        if self._credentials is not None and name in self._own:
+            return
+        known, issued = name in self._issued, Issued(credential, lifetime=lifetime)
+        self._lent.add(name)
+        self._issued[name] = issued
+        if known:
+            self._node.set_turn_credential(name, credential, _end(issued, now), now)
+
+    async def settle(self, *, is_wanted: bool) -> None:
+        """Wait until there is an address on a relay, or none is to be expected soon, if one `is_wanted` at all."""
+        while is_wanted and not self._narrator.relays and not self._node.relays.is_settled:
             await self._news.wait()
 
     def note_described(self) -> None:
@@ -113,6 +131,9 @@ class Relays:
 
     def _renew(self, name: str) -> None:
         """Hand out the next credential, if it is another one and is good for longer than the last."""
+        if name in self._lent:
+            self.borrowed_ended.set()
+            return
         if self._credentials is None:
             return
         self._credentials = self._credentials.reread()

@@ -82,7 +82,7 @@ def _peer_status(node: Node, peer: Peer, mtu: int, now: float) -> PeerStatus:
         path=path_status(peer.path, mtu, _relay_of(node, peer.path)),
         standby_path=path_status(peer.standby, mtu, _relay_of(node, peer.standby)),
         aead=_aead(link),
-        quantum_resistant=False,
+        quantum_resistant=link is not None and link.identity.is_quantum_resistant,
         last_handshake_s=_handshake_age(link, now),
         tx_bytes=traffic.tx_bytes,
         rx_bytes=traffic.rx_bytes,

@@ -20,6 +20,7 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.monitor import Change, Monitor, NetworkChanged, Resumed
 from p2ptun.io.network import Network
 from p2ptun.io.underlay import Underlay
+from p2ptun.node.peer import Peer
 from p2ptun.types import IPInterface, IPNetwork, without_zone
 
 NO_NETWORK = "no-network"
@@ -58,6 +59,11 @@ class Roaming:
         self._lost, self._found = trio.Event(), trio.Event()
         self._refuse_tunnels(network)
 
+    @property
+    def tunnel_networks(self) -> tuple[IPNetwork, ...]:
+        """What the tunnels of this machine lead to, this one's included."""
+        return self._network.tunnel_networks
+
     async def run(self) -> None:
         """Watch until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -86,6 +92,10 @@ class Roaming:
         """Know the addresses in the tunnel on both sides: the other side can't be reached there without it."""
         self._agreed = tuple(ip_network(address.ip) for address in addresses)
         self._refuse_tunnels(self._network)
+
+    def shield(self, peer: Peer) -> None:
+        """Let a new peer's candidates lead into no tunnel of this machine, this one or another."""
+        peer.agent.refuse_networks((*self._agreed, *self.tunnel_networks))
 
     async def handle(self, change: Change) -> None:
         """Act on one change."""
@@ -119,10 +129,10 @@ class Roaming:
             self._lost.set()
 
     def _refuse_tunnels(self, network: Network) -> None:
-        """Let no candidate of the other side lead into a tunnel of this machine, this one or another."""
+        """Let no candidate of any peer lead into a tunnel of this machine."""
         self._network = network
         for peer in self._driver.node.peers:
-            peer.agent.refuse_networks((*self._agreed, *network.tunnel_networks))
+            self.shield(peer)
 
     def _restart(self, reason: RestartReason) -> None:
         if self._narrator.has_met:

@@ -37,6 +37,8 @@ class Identity:
         public_key: Its static X25519 key, 32 bytes.
         allowed_ips: Networks it may send from; what goes there is sent to it (cryptokey routing).
         psk: 32 bytes as `mix_psks` makes them.
+        is_quantum_resistant: Whether that comes from something that a quantum computer can't find out: a key that the
+            two were given, or ML-KEM.
         algorithms: AEADs that we offer and accept, best first.
         rekey_interval: Seconds of use after which keys are renewed.
         context: What both sides must have been told alike; without that no session comes about.
@@ -48,6 +50,7 @@ class Identity:
     algorithms: tuple[Algorithm, ...] = field(default_factory=available_algorithms)
     rekey_interval: float = REKEY_INTERVAL
     context: bytes = b""
+    is_quantum_resistant: bool = False
 
 
 @dataclass(slots=True)

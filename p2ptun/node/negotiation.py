@@ -53,6 +53,11 @@ class Negotiation:
         """Name what `next_timeout` is about."""
         return self._signalling.next_timer
 
+    @property
+    def revision(self) -> int:
+        """A number that grows when `write` has something else to say."""
+        return self._signalling.revision
+
     def describe(self) -> tuple[Candidate, ...]:
         """Return the local candidates for a description: all, or as many as it holds."""
         return best_candidates(self._worth_telling, MAX_DESCRIBED)
@@ -104,6 +109,11 @@ class Negotiation:
                 nat=agent.nat_hint,
             )
         )
+
+    def write(self) -> IceDescription:
+        """Write how our agent is now, for another way to the other side than the tunnel."""
+        self.update()
+        return self._signalling.write()
 
     def hasten(self) -> None:
         """Say again at once what may be lost: keys or path are new."""

@@ -37,7 +37,7 @@ from p2ptun.node.path import Path
 from p2ptun.node.schedule import Timed, first_timer
 from p2ptun.node.standing import Standing
 from p2ptun.tunnel import event as tunnel
-from p2ptun.tunnel.control import CloseReason
+from p2ptun.tunnel.control import CloseReason, IceDescription
 from p2ptun.types import Endpoint, IPAddress, SendError, Transmit
 
 
@@ -59,7 +59,7 @@ class Peer:
         self.standby: Path | None = None
         self.touched: dict[str, float] = {}  # its owner's list of those who may have something to say, and since when
         self._standing = Standing()
-        self._negotiation = Negotiation(agent, names)
+        self.negotiation = Negotiation(agent, names)
         self._keying = Keying()
         self._outbox = Outbox()
         self._refused = 0
@@ -82,18 +82,14 @@ class Peer:
     def drops(self) -> Counter[str]:
         """What was thrown away, by layer and reason."""
         counted = labelled("ice", self.agent.drops)
-        counted += labelled("peer", self._negotiation.drops + Counter({DropReason.NOT_CONNECTED: self._refused}))
+        counted += labelled("peer", self.negotiation.drops + Counter({DropReason.NOT_CONNECTED: self._refused}))
         return counted if self.link is None else counted + self.link.drops
 
     @property
     def next_timer(self) -> str | None:
         """Name what `next_timeout` is about."""
-        machines: list[tuple[str, Timed]] = [
-            ("ice", self.agent),
-            ("peer", self._keying),
-            ("signalling", self._negotiation),
-        ]
-        return first_timer(machines if self.link is None else [*machines, ("tunnel", self.link.session)])
+        sessions: list[tuple[str, Timed]] = [] if self.link is None else [("tunnel", self.link.session)]
+        return first_timer([("ice", self.agent), ("peer", self._keying), ("signalling", self.negotiation), *sessions])
 
     # Commands
 
@@ -108,7 +104,7 @@ class Peer:
         self.agent.remove_local_address(base, now)
         after = self.agent.local_candidates
         self._events.extend(LocalCandidateRemoved(each) for each in before if each not in after)
-        self._negotiation.update()
+        self.negotiation.update()
         self._drain(now)
 
     def add_relayed_address(self, relayed: Endpoint, server: Endpoint, mapped: Endpoint | None, now: float) -> None:
@@ -143,17 +139,17 @@ class Peer:
 
     def describe(self) -> tuple[Candidate, ...]:
         """Return the local candidates for a description, the best first."""
-        return self._negotiation.describe()
+        return self.negotiation.describe()
 
     def connect(self, link: Link, remote: IceParameters, now: float) -> None:
         """Begin connectivity checks with the side that `remote` describes and `link` has the keys for."""
         self.link = link
-        self._events.extend(self._negotiation.begin(remote, now))
+        self._events.extend(self.negotiation.begin(remote, now))
         self._drain(now)
 
     def resolve(self, named: NamedCandidate, address: IPAddress, now: float) -> None:
         """Take the address of a candidate that the other side told by name."""
-        self._events.extend(self._negotiation.resolve(named, address, now))
+        self._events.extend(self.negotiation.resolve(named, address, now))
         self._drain(now)
 
     def restart(self, reason: ice.RestartReason, now: float) -> None:
@@ -174,7 +170,7 @@ class Peer:
         self._drain(now)
         self.agent.close(now)
         self._keying.rest()
-        self._negotiation.rest()
+        self.negotiation.rest()
         self._drain(now)
 
     # The hot path
@@ -227,10 +223,15 @@ class Peer:
         self.agent.record_send_error(base, destination, error, now)
         self._drain(now)
 
+    def receive_signal(self, message: IceDescription, now: float) -> None:
+        """Take the other side's state that came over a rendezvous, as authentic as what comes through the tunnel."""
+        self._events.extend(self.negotiation.receive(message, now))
+        self._drain(now)
+
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`."""
         self.agent.handle_timeout(now)
-        self._negotiation.handle_timeout(now)
+        self.negotiation.handle_timeout(now)
         if self.link is not None:
             self.link.session.handle_timeout(now)
         if self._keying.handle_timeout(now):
@@ -254,7 +255,7 @@ class Peer:
     def next_timeout(self) -> float | None:
         """Return when `handle_timeout` is to be called."""
         session_at = None if self.link is None else self.link.session.next_timeout()
-        times = (self.agent.next_timeout(), session_at, self._negotiation.next_timeout(), self._keying.next_timeout())
+        times = (self.agent.next_timeout(), session_at, self.negotiation.next_timeout(), self._keying.next_timeout())
         return earliest(times)
 
     # Below: draining the two machines, and acting on what they say
@@ -290,7 +291,7 @@ class Peer:
         session, path = self.link.session, self.path
         is_open = path is not None and self.agent.may_send(now)
         if path is not None and is_open and session.sending is not None:
-            while (message := self._negotiation.take_message(path.rtt, now)) is not None:
+            while (message := self.negotiation.take_message(path.rtt, now)) is not None:
                 session.send_control(message, now)
         while (datagram := session.next_transmit()) is not None:
             self._outbox.hold(datagram)
@@ -317,7 +318,7 @@ class Peer:
         self._drain(now)
 
     def _handle_agent_event(self, event: ice.Event, now: float) -> None:
-        self._negotiation.follow(event)
+        self.negotiation.follow(event)
         match event:
             case ice.SparesWanted(base, count):
                 self._orders.append(OpenSpares(self.name, base, count))
@@ -339,7 +340,7 @@ class Peer:
         old, self.path = self.path, Path.of(event)
         self._events.append(PathSelected(self.path))
         if old is None or not old.is_same_way(self.path) or self._keying.doubts_keys:
-            self._negotiation.hasten()
+            self.negotiation.hasten()
             self._outbox.repeat()
             self._begin_keying(now)
 
@@ -367,13 +368,13 @@ class Peer:
             case tunnel.PeerClosed():
                 self._enter(PeerState.FAILED, FailureReason.PEER_CLOSED)
             case tunnel.ControlReceived(message):
-                self._events.extend(self._negotiation.receive(message, now))
+                self._events.extend(self.negotiation.receive(message, now))
             case _:
                 pass  # SessionExpired: the next packet makes new keys
 
     def _use_new_keys(self) -> None:
         self._outbox.confirm()
-        self._negotiation.hasten()
+        self.negotiation.hasten()
 
     def _begin_keying(self, now: float) -> None:
         if self.link is not None and self.path is not None:

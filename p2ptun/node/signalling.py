@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from p2ptun.deadlines import Deadlines
+from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.named import ToldCandidate, place_of
 from p2ptun.node.drop import DropReason
 from p2ptun.node.parameters import IceParameters, fitted, read_description, write_description
@@ -49,7 +50,7 @@ class News:
 class Signalling:
     """Synchronises a state in both directions over a channel that may lose, repeat and reorder messages.
 
-    No message says what happened; each says what is, whole, under a revision that counts up. The newest one counts,
+    No message says what happened; each says what is, whole, under a `revision` that counts up. The newest one counts,
     whatever became of those before it. It is repeated until it is acknowledged, ever more slowly.
 
     The owner pulls `take_message` only while there are keys and a path with consent: what waits longer goes out in its
@@ -59,7 +60,7 @@ class Signalling:
     def __init__(self) -> None:
         self.drops: Counter[DropReason] = Counter()
         self._own: IceParameters | None = None
-        self._revision = 0
+        self.revision = 0
         self._acknowledged = 0
         self._theirs: dict[Hashable, ToldCandidate] = {}
         self._their_revision = 0
@@ -74,7 +75,7 @@ class Signalling:
     @property
     def is_acknowledged(self) -> bool:
         """Whether the other side has our newest state."""
-        return self._acknowledged == self._revision
+        return self._acknowledged == self.revision
 
     @property
     def next_timer(self) -> Timer | None:
@@ -96,7 +97,7 @@ class Signalling:
         told = fitted(own)
         if told != self._own:
             self._own = told
-            self._revision += 1
+            self.revision += 1
             self.drops[DropReason.UNTOLD_CANDIDATE] += len(own.candidates) - len(told.candidates)
             self.hasten()
 
@@ -118,11 +119,17 @@ class Signalling:
             first = max(REPEAT_RTTS * (rtt or 0.0), MIN_REPEAT_INTERVAL)
             self._interval = min(2 * self._interval or first, MAX_REPEAT_INTERVAL)
             self._deadlines.set(Timer.REPEAT, now + self._interval)
-            return write_description(self._own, self._revision, self._their_revision)
+            return self.write()
         if self._owes_acknowledgement:
             self._owes_acknowledgement = False
             return Acknowledgement(self._their_revision)
         return None
+
+    def write(self) -> IceDescription:
+        """Write our state, for whoever carries it another way. Raises LocalProtocolError before the first `update`."""
+        if self._own is None:
+            raise LocalProtocolError("there is no state to write yet")
+        return write_description(self._own, self.revision, self._their_revision)
 
     # Inputs
 
@@ -157,7 +164,7 @@ class Signalling:
 
     def _record_acknowledgement(self, revision: int) -> None:
         """Believe that the other side has what we have sent, and nothing that we haven't."""
-        if self._acknowledged < revision <= self._revision:
+        if self._acknowledged < revision <= self.revision:
             self._acknowledged = revision
         if self.is_acknowledged:
             self._is_due = False

@@ -4,33 +4,61 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 
 import trio
 
-from p2ptun.errors import RendezvousEnded
+from p2ptun.errors import RendezvousEnded, RendezvousError
+from p2ptun.rendezvous.base import BurnReason, Context, IceServers
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.signal.blob import is_complete, unwrap, wrap
 
-STDIN = 0
 PASTE_PAUSE = 1.0  # our choice, in seconds: a paste that was wrapped into several lines comes within milliseconds
 
 
 class PasteRendezvous:
+    """People who carry blobs: there is one room, and no number to it."""
+
+    def __init__(self, url: str, context: Context) -> None:
+        self._context = context
+
+    async def open_room(self) -> PasteRoom:
+        """Begin; what is sent first is the offer."""
+        await trio.lowlevel.checkpoint()
+        return PasteRoom(self._context)
+
+    async def join_room(self, number: str, opening: bytes) -> PasteRoom:
+        """Begin; what is received first is the offer. There is nobody yet to whom an opening could be given."""
+        await trio.lowlevel.checkpoint()
+        return PasteRoom(self._context)
+
+    async def enter_room(self, name: str, token: str, opening: bytes) -> PasteRoom:
+        """Refuse: nobody carries blobs for machines that meet by themselves. Raises RendezvousError."""
+        await trio.lowlevel.checkpoint()
+        raise RendezvousError(
+            "Machines that find each other by themselves need a rendezvous, and paste is none.",
+            "Name one with its URL, such as https://rendezvous.example.net.",
+        )
+
+    async def aclose(self) -> None:
+        """Leave stdin and stdout open: they aren't ours."""
+        await trio.lowlevel.checkpoint()
+
+
+class PasteRoom:
     """Shows blobs and reads blobs.
 
     A blob that is read may have quotes or white space around it, may be wrapped into several lines, and may come inside
     a line of `--json`, `{"event": "offer", "blob": "..."}`; other JSON objects are skipped, so that the whole output of
     one side's `--json` can be the other's input.
-
-    Args:
-        show: What a blob is given to, for people to carry.
-        stdin: Where blobs are read from.
     """
 
-    def __init__(self, show: Callable[[str], None], stdin: int = STDIN) -> None:
-        self._show = show
-        self._lines = LineReader(stdin)
+    number: str | None = None
+    ice = IceServers()
+
+    def __init__(self, context: Context) -> None:
+        """Show blobs to, and read them from, whom `context` names."""
+        self._show = context.show
+        self._lines: LineReader = context.lines
 
     async def send(self, message: bytes) -> None:
         """Show a message's blob. Raises what `show` raises."""
@@ -51,6 +79,15 @@ class PasteRendezvous:
                 "Keep standard input open until the other side's blob has been pasted.",
             )
         return unwrap(text)
+
+    async def renew_ice(self) -> IceServers:
+        """Return nothing: people offer no servers."""
+        await trio.lowlevel.checkpoint()
+        return self.ice
+
+    async def burn(self, reason: BurnReason) -> None:
+        """End it; what was carried can't be taken back."""
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """Leave stdin and stdout open: they aren't ours."""

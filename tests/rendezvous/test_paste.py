@@ -14,8 +14,9 @@ import trio
 import trio.testing
 
 from p2ptun.errors import RendezvousEnded, RendezvousError
-from p2ptun.rendezvous.base import Rendezvous
-from p2ptun.rendezvous.paste import PasteRendezvous
+from p2ptun.rendezvous.base import BurnReason, Context, Room
+from p2ptun.rendezvous.line import LineReader
+from p2ptun.rendezvous.paste import PasteRendezvous, PasteRoom
 from p2ptun.signal.blob import encode_blob, unwrap
 from p2ptun.signal.description import Kind, encode_description
 from tests.rendezvous.test_line import Source, pipe, sources
@@ -25,6 +26,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OFFER, ANSWER = make_description(), make_description(Kind.ANSWER, seed=2)
 MESSAGE, BLOB = encode_description(OFFER), encode_blob(OFFER)
 ANSWER_MESSAGE, ANSWER_BLOB = encode_description(ANSWER), encode_blob(ANSWER)
+
+
+def paste_room(stdin: int) -> PasteRoom:
+    return PasteRoom(Context(print, LineReader(stdin)))
+
+
+async def message_of(room: Room) -> bytes:
+    message = await room.receive()
+    assert isinstance(message, bytes)
+    return message
 
 
 def receive_from(*chunks: bytes, close: bool = False, times: int = 1) -> list[bytes]:
@@ -37,9 +48,9 @@ def receive_from(*chunks: bytes, close: bool = False, times: int = 1) -> list[by
                 os.write(writing, chunk)
             if close:
                 os.close(writing)
-            rendezvous: Rendezvous = PasteRendezvous(print, stdin=reading)
-            messages = [await rendezvous.receive() for _ in range(times)]
-            await rendezvous.aclose()
+            room: Room = paste_room(reading)
+            messages = [await message_of(room) for _ in range(times)]
+            await room.aclose()
             os.fstat(reading)
             return messages
         finally:
@@ -81,7 +92,7 @@ def test_it_comes_from_a_pipe_or_a_terminal(source: Source) -> None:
     async def main() -> bytes:
         with source() as (reading, writing):
             os.write(writing, BLOB.encode() + b"\n")
-            return await PasteRendezvous(print, stdin=reading).receive()
+            return await message_of(paste_room(reading))
 
     assert trio.run(main) == MESSAGE
 
@@ -92,7 +103,7 @@ def test_it_comes_from_a_file(tmp_path: Path) -> None:
 
     async def main() -> bytes:
         with path.open("rb") as file:
-            return await PasteRendezvous(print, stdin=file.fileno()).receive()
+            return await message_of(paste_room(file.fileno()))
 
     assert trio.run(main) == MESSAGE
 
@@ -100,11 +111,11 @@ def test_it_comes_from_a_file(tmp_path: Path) -> None:
 def test_lines_that_arrive_one_after_the_other_belong_together() -> None:
     async def main() -> bytes:
         with pipe() as (reading, writing):
-            rendezvous = PasteRendezvous(print, stdin=reading)
+            room = paste_room(reading)
             received: list[bytes] = []
 
             async def receive() -> None:
-                received.append(await rendezvous.receive())
+                received.append(await message_of(room))
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receive)
@@ -124,11 +135,11 @@ def test_what_can_not_be_read_is_told_at_once_and_the_next_may_be_good() -> None
     async def main() -> bytes:
         with pipe() as (reading, writing):
             os.write(writing, f"hello\n{BLOB[:-1]}!\n{BLOB}\n".encode())
-            rendezvous = PasteRendezvous(print, stdin=reading)
+            room = paste_room(reading)
             for message in ("no p2ptun blob", "mistyped"):
                 with pytest.raises(RendezvousError, match=message):
-                    await rendezvous.receive()
-            return await rendezvous.receive()
+                    await message_of(room)
+            return await message_of(room)
 
     assert trio.run(main) == MESSAGE
 
@@ -157,7 +168,7 @@ def test_other_input_is_refused(text: bytes, message: str, tmp_path: Path) -> No
 
     async def main() -> None:
         with path.open("rb") as file, pytest.raises(RendezvousError, match=message):
-            await PasteRendezvous(print, stdin=file.fileno()).receive()
+            await message_of(paste_room(file.fileno()))
 
     trio.run(main)
 
@@ -171,9 +182,9 @@ def test_an_input_that_ends_is_told(text: bytes) -> None:
 
 def test_each_message_is_shown_as_one_line() -> None:
     async def main() -> None:
-        rendezvous = PasteRendezvous(shown.append)
-        await rendezvous.send(MESSAGE)
-        await rendezvous.send(ANSWER_MESSAGE)
+        room = PasteRoom(Context(shown.append, LineReader(0)))
+        await room.send(MESSAGE)
+        await room.send(ANSWER_MESSAGE)
 
     shown: list[str] = []
     trio.run(main)
@@ -182,17 +193,18 @@ def test_each_message_is_shown_as_one_line() -> None:
 
 def test_messages_are_opaque() -> None:
     shown: list[str] = []
-    trio.run(PasteRendezvous(shown.append).send, b"something else")
+    trio.run(PasteRoom(Context(shown.append, LineReader(0))).send, b"something else")
     assert unwrap(shown[0]) == b"something else"
 
 
 @sources
 def test_ctrl_c_ends_the_waiting(source: Source) -> None:
     program = (
-        "import trio; from p2ptun.rendezvous.paste import PasteRendezvous\n"
+        "import trio\nfrom p2ptun.rendezvous.base import Context\n"
+        "from p2ptun.rendezvous.line import LineReader\nfrom p2ptun.rendezvous.paste import PasteRoom\n"
         "async def main():\n"
         "    print('waiting', flush=True)\n"
-        "    await PasteRendezvous(print).receive()\n"
+        "    await PasteRoom(Context(print, LineReader(0))).receive()\n"
         "try:\n"
         "    trio.run(main, strict_exception_groups=False)\n"
         "except KeyboardInterrupt:\n"
@@ -224,3 +236,18 @@ def _until(condition: Callable[[], bool], deadline: float = 5) -> None:
     end = time.monotonic() + deadline
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
+
+
+def test_there_is_one_room_without_a_number_for_both_sides_and_none_with_a_name() -> None:
+    async def main() -> None:
+        rendezvous = PasteRendezvous("paste", Context(print, LineReader(0)))
+        for room in (await rendezvous.open_room(), await rendezvous.join_room("", b"")):
+            assert room.number is None
+            assert (await room.renew_ice()).servers == ()
+            await room.burn(BurnReason.DONE)
+            await room.aclose()
+        with pytest.raises(RendezvousError, match="paste is none"):
+            await rendezvous.enter_room("0" * 64, "x" * 43, b"")
+        await rendezvous.aclose()
+
+    trio.run(main)

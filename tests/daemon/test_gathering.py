@@ -1,4 +1,4 @@
-"""Servers that can't be found in one network are looked for in the next. The rest of an introduction: tests/e2e."""
+"""Servers that can't be found in one network are looked for in the next."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import trio
 import trio.testing
 
 from p2ptun.daemon.event import ErrorEvent, Event
-from p2ptun.daemon.introduction import Introduction, seen_from_outside
+from p2ptun.daemon.gathering import Gathering, seen_from_outside
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
-from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.options import AdhocOptions
 from p2ptun.daemon.relays import Relays
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
-from p2ptun.rendezvous.paste import PasteRendezvous
 from p2ptun.stun.binding import answer_binding
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import parse_uri
@@ -33,14 +32,11 @@ async def test_a_server_that_is_not_found_is_looked_up_again_in_the_next_network
     hosts = use_hosts(stun_example=socket.gaierror(socket.EAI_NONAME, "unknown"))
     with await UdpSocket.bind(LOOPBACK) as server, await UdpSocket.bind(LOOPBACK) as own:
         options = AdhocOptions(stun=(parse_uri(f"stun:stun.example:{server.local.port}"),))
-        rendezvous = PasteRendezvous(print)
         relays = Relays(options, machine.node, narrator, notices)
-        introduction = Introduction(
-            options, Side.SHARE, rendezvous, narrator, notices, relays, machine.peer, machine.keys.public, []
-        )
+        gathering = Gathering(options, narrator, notices, relays)
         async with trio.open_nursery() as nursery:
             machine.driver.start(nursery, [own])
-            nursery.start_soon(introduction.find_servers, machine.driver)
+            nursery.start_soon(gathering.find_servers, machine.driver)
             await trio.testing.wait_all_tasks_blocked()
             assert [type(event) for event in told] == [ErrorEvent]
             assert [health.id for health in notices] == ["server-stun.example"]

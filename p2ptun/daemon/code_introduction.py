@@ -1,0 +1,289 @@
+"""How two people with a code bring their machines together: a room, a PAKE, and sealed letters."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import trio
+
+from p2ptun.daemon.encounter import Encounter
+from p2ptun.daemon.event import CodeEvent, MeetingEvent, VerifyEvent
+from p2ptun.daemon.introduction import Introduced, describe
+from p2ptun.daemon.options import Side
+from p2ptun.daemon.tunnel import Tunnel
+from p2ptun.errors import MalformedPacket, RendezvousError, RoomGone, RoomUnknown, WrongCode
+from p2ptun.node.event import (
+    GatheringCompleted,
+    LocalCandidateFound,
+    LocalCandidateRemoved,
+    NodeEvent,
+    PeerRestarted,
+)
+from p2ptun.node.peer import Peer
+from p2ptun.rendezvous.base import BurnReason, Notice, Rendezvous, Room
+from p2ptun.rendezvous.line import LineReader
+from p2ptun.signal.code import Code, draw_code
+from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard, Met, RefusalReason, Refused
+from p2ptun.signal.description import Description, Kind
+from p2ptun.signal.letter import Letter, decode_letter, encode_letter
+from p2ptun.signal.pairing import CodeConversation
+
+CONFIRMATION_PATIENCE = 30.0
+"""Seconds in which who has come must have shown that he knows the code. He had one guess; silence is a wrong one."""
+
+PARTING_PATIENCE = 2.0
+"""Seconds for a last word to the rendezvous: a person who ends the program is gone by then."""
+
+WRONG_CODE = "Somebody came with a wrong code: it was mistyped, or guessed. Nobody gets a second try at this one."
+STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
+"""What makes the last letter out of date."""
+
+
+class CodeIntroduction:
+    """One room and one conversation, from `introduce` to `part`. Candidates follow as they come.
+
+    Attributes:
+        standing_secret: By what the two can meet again when the tunnel is lost; empty before they have met.
+    """
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        peer: Peer,
+        side: Side,
+        rendezvous: Rendezvous,
+        lines: LineReader,
+        opened: Room | None,
+    ) -> None:
+        """`lines` are what the person types; `opened` is a room of ours, if there is one by now."""
+        self.standing_secret = b""
+        self._opened = opened
+        self._tunnel = tunnel
+        self._peer = peer
+        self._side = side
+        self._rendezvous = rendezvous
+        self._lines = lines
+        self._own: Description | None = None
+        self._letter: Letter | None = None
+        self._confirmed: Confirmed | None = None
+        self._problem: RendezvousError | None = None
+        self._told = -1
+        self._news = trio.Event()
+        self._room: Room | None = None
+        self._encounter: Encounter | None = None
+        self._is_over = False
+        tunnel.listeners.append(self._follow)
+
+    async def introduce(self, nursery: trio.Nursery) -> Introduced:
+        """Show or use the code, and return what both sides say once both have proved that they know it.
+
+        Raises:
+            WrongCode: Somebody had another one, or the person saw other words than the other side. The room is burnt.
+            RendezvousError: The two sides can't be brought together.
+        """
+        nursery.start_soon(self._tunnel.gathering.find_servers, self._tunnel.driver)
+        try:
+            confirmed, letter = await self._meet(nursery)
+            if self._tunnel.options.verifies:
+                await self._verify(confirmed.verifier)
+        except RendezvousError as error:
+            await self._burn(_reason_of(error))
+            raise
+        except trio.Cancelled:
+            await self._burn(BurnReason.LEFT)
+            raise
+        own = self._own
+        assert own is not None  # noqa: S101 (it was said before anything was heard)
+        self.standing_secret = confirmed.standing_secret
+        pair = (own, letter.description) if self._side is Side.SHARE else (letter.description, own)
+        return Introduced(*pair, confirmed.secrets, letter.state)
+
+    async def complete(self, introduced: Introduced, nursery: trio.Nursery) -> None:
+        """Take in what has come to be known of the other side since it described itself."""
+        self._is_over = True
+        if self._letter is not None:
+            self._hear_state(self._letter)
+
+    async def part(self) -> None:
+        """Burn the room: it has served."""
+        await self._burn(BurnReason.DONE)
+
+    # Meeting
+
+    async def _meet(self, nursery: trio.Nursery) -> tuple[Confirmed, Letter]:
+        begun = trio.Event()
+        nursery.start_soon(self._gather, begun)
+        while True:
+            try:
+                encounter, room = await (self._open() if self._side is Side.SHARE else self._join())
+            except RoomGone as error:
+                raise _told_gone(error) from error
+            self._encounter, self._room = encounter, room
+            self._tunnel.gathering.offer(room.ice)
+            begun.set()
+            nursery.start_soon(self._carry, encounter, room)
+            try:
+                return await self._settle()
+            except RoomUnknown:
+                if self._side is Side.JOIN or self._own is not None:
+                    raise
+                self._problem = None
+                self._tunnel.notices.tell(
+                    "The rendezvous has forgotten this side's room: it was started anew, it seems.",
+                    "Give the other side the new code.",
+                )
+
+    async def _gather(self, begun: trio.Event) -> None:
+        """Tell how this side looks from outside, as soon as it is known whom to ask; nothing waits for that."""
+        await begun.wait()
+        await self._tunnel.gathering.gather(self._peer)
+
+    async def _open(self) -> tuple[Encounter, Room]:
+        room, self._opened = self._opened or await self._rendezvous.open_room(), None
+        code = draw_code(int(room.number or 0), os.urandom)
+        self._tunnel.notices.emit(CodeEvent(str(code)))
+        return self._converse(Kind.OFFER, code), room
+
+    async def _join(self) -> tuple[Encounter, Room]:
+        code = self._tunnel.options.code
+        if code is None:
+            raise RendezvousError("There is no code.", "Run p2ptun join CODE with the code that the other side shows.")
+        encounter = self._converse(Kind.ANSWER, code)
+        return encounter, await self._rendezvous.join_room(str(code.room), encounter.opening())
+
+    def _converse(self, kind: Kind, code: Code) -> Encounter:
+        return Encounter(CodeConversation(kind, code, os.urandom), self._listen)
+
+    async def _carry(self, encounter: Encounter, room: Room) -> None:
+        try:
+            await encounter.run(room)
+        except RoomGone as error:
+            self._fail(_told_gone(error))
+        except RendezvousError as error:
+            self._fail(error)
+
+    async def _settle(self) -> tuple[Confirmed, Letter]:
+        """Wait until both sides have proved themselves and said what they are."""
+        while self._own is None and self._problem is None:
+            await self._wait()
+        with trio.move_on_after(CONFIRMATION_PATIENCE):
+            while self._problem is None:
+                if self._confirmed is not None and self._letter is not None:
+                    return self._confirmed, self._letter
+                await self._wait()
+        raise self._problem or RendezvousError(
+            "Somebody came, and didn't show that he knows the code. Nobody gets a second try at this one.",
+            "Share again, and give the new code to the other side.",
+        )
+
+    async def _wait(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
+
+    # What the conversation tells
+
+    def _listen(self, event: ConversationEvent | Notice) -> None:
+        match event:
+            case Met(session_id):
+                self._meet_other(session_id)
+            case Confirmed():
+                self._confirmed = event
+            case Heard(said):
+                self._hear(said)
+            case Refused(RefusalReason.WRONG_CODE):
+                self._problem = WrongCode(WRONG_CODE, "Share again, and give the new code to the other side.")
+            case Refused():
+                self._problem = RendezvousError(
+                    "What the other side says makes no sense to this version of p2ptun.",
+                    "Install the same version of p2ptun on both sides.",
+                )
+            case Notice.JOINED:
+                self._tunnel.notices.emit(MeetingEvent())
+            case Notice.CROWDED:
+                self._tunnel.notices.tell(
+                    "Somebody else tried to join with this room's number, and was refused.",
+                    "It may have been a mistyped number. If codes of yours are known to others, share again.",
+                )
+        self._news.set()
+
+    def _meet_other(self, session_id: bytes) -> None:
+        self._tunnel.narrator.began_at = trio.current_time()
+        self._own = describe(self._tunnel, self._peer, self._side.kind, session_id)
+        self._say()
+
+    def _hear(self, said: bytes) -> None:
+        """Take a letter. Who has proved to know the code may still say nonsense; that is as good as silence."""
+        with suppress(MalformedPacket):
+            letter = decode_letter(said)
+            if letter.description.kind is self._side.kind:
+                return
+            self._letter = letter
+            if self._is_over:
+                self._hear_state(letter)
+
+    def _hear_state(self, letter: Letter) -> None:
+        self._peer.receive_signal(letter.state, trio.current_time())
+        self._tunnel.driver.flush()
+
+    def _fail(self, error: RendezvousError) -> None:
+        """Take note that the room is of no more use. When the two know each other by then, that is nothing new."""
+        if not self._is_over:
+            self._problem = error
+            self._news.set()
+
+    # What this side tells
+
+    def _follow(self, event: NodeEvent) -> None:
+        if isinstance(event.event, STALE) and self._own is not None and not self._tunnel.narrator.has_met:
+            self._say()
+
+    def _say(self) -> None:
+        """Say what this side is, and how its agent stands, if that is news."""
+        state = self._peer.negotiation.write()
+        if self._own is not None and self._encounter is not None and state.revision != self._told:
+            self._told = state.revision
+            self._encounter.say(encode_letter(Letter(self._own, state)))
+
+    # The end
+
+    async def _verify(self, words: tuple[str, ...]) -> None:
+        """Have the person compare words. Raises WrongCode when they differ, or nobody says so."""
+        self._tunnel.notices.emit(VerifyEvent(list(words)))
+        while True:
+            line = await self._lines.next_line()
+            answer = "no" if line is None else line.strip().lower()
+            if answer in ("y", "yes"):
+                return
+            if answer in ("n", "no"):
+                raise WrongCode(
+                    "The words weren't confirmed: somebody may sit between the two sides.",
+                    "Share again, and give the code to the other side over a channel that nobody else reads.",
+                )
+            self._tunnel.notices.tell("That is neither yes nor no.", "Type yes when both sides show the same words.")
+
+    async def _burn(self, reason: BurnReason) -> None:
+        if self._room is not None:
+            with trio.move_on_after(PARTING_PATIENCE, shield=True), suppress(RendezvousError):
+                await self._room.burn(reason)
+            with trio.move_on_after(PARTING_PATIENCE, shield=True):
+                await self._room.aclose()
+            self._room = None
+
+
+def _reason_of(error: RendezvousError) -> BurnReason:
+    """Say to the other side why it is over."""
+    return BurnReason.WRONG_CODE if isinstance(error, WrongCode) else BurnReason.LEFT
+
+
+def _told_gone(error: RoomGone) -> RendezvousError:
+    """Put into words why a room is gone."""
+    match error.reason:
+        case BurnReason.WRONG_CODE.value:
+            return WrongCode(WRONG_CODE, "Share again, and give the new code to the other side.")
+        case BurnReason.DONE.value:
+            return RendezvousError("This code has been used.", "Share again: each code is good for one tunnel.")
+        case BurnReason.LEFT.value | BurnReason.SILENT.value:
+            return RendezvousError("The other side has given up.", "Share again, and give the new code to it.")
+        case _:
+            return error

@@ -1,0 +1,151 @@
+"""How two machines that have met once meet again when their tunnel is lost and neither finds the other by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from p2ptun.daemon.encounter import Encounter
+from p2ptun.daemon.tunnel import Tunnel
+from p2ptun.errors import MalformedPacket, RendezvousError
+from p2ptun.node.event import LocalCandidateFound, LocalCandidateRemoved, NodeEvent, PeerRestarted
+from p2ptun.node.peer import Peer
+from p2ptun.rendezvous.base import Notice, Rendezvous
+from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard
+from p2ptun.signal.description import Description, Kind
+from p2ptun.signal.letter import Letter, decode_letter, encode_letter
+from p2ptun.signal.pinned import PinnedConversation, room_name, side_token
+
+LOSS_PATIENCE = 2.0
+"""Seconds for which a path is lost before the rendezvous is asked: most are found again without."""
+
+LINGERING = 10.0
+"""Seconds that a side stays in the room when it is connected again: the other one may lack its last letter."""
+
+NEWS = (LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
+
+
+class Reunion:
+    """Waits beside a tunnel, without a sound, until the path is lost or a relay's credential ends.
+
+    Then it enters a room whose name only the two know, and tells there how this side's agent stands.
+    """
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        peer: Peer,
+        rendezvous: Rendezvous,
+        secret: bytes,
+        kind: Kind,
+        own: Callable[[], Description],
+    ) -> None:
+        """`secret` is what the two share since they met; `own` describes this side."""
+        self._tunnel = tunnel
+        self._peer = peer
+        self._rendezvous = rendezvous
+        self._secret = secret
+        self._kind = kind
+        self._own = own
+        self._encounter: Encounter | None = None
+        self._has_confirmed = False
+        tunnel.listeners.append(self._follow)
+
+    async def run(self) -> NoReturn:
+        """Watch until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_path)
+            nursery.start_soon(self._watch_credentials)
+        raise AssertionError("both watch for ever")  # pragma: no cover
+
+    async def _watch_path(self) -> NoReturn:
+        narrator = self._tunnel.narrator
+        while True:
+            await narrator.lost.wait()
+            with trio.move_on_after(LOSS_PATIENCE):
+                await narrator.connected.wait()
+            if not narrator.connected.is_set():
+                await self._meet()
+
+    async def _watch_credentials(self) -> NoReturn:
+        """Fetch new credentials for the relays that the rendezvous offered, when the old ones end."""
+        relays = self._tunnel.relays
+        while True:
+            await relays.borrowed_ended.wait()
+            relays.borrowed_ended = trio.Event()
+            encounter = self._new_encounter()
+            try:
+                room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
+            except RendezvousError as error:
+                self._tunnel.notices.tell(str(error), error.remedy)
+                continue
+            self._tunnel.gathering.offer(room.ice)
+            self._tunnel.driver.flush()
+            await room.aclose()
+
+    async def _meet(self) -> None:
+        """Tell and hear until the tunnel is up again."""
+        narrator = self._tunnel.narrator
+        self._encounter = self._new_encounter()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stay, self._encounter)
+                await narrator.connected.wait()
+                with trio.move_on_after(LINGERING):
+                    await narrator.lost.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._encounter, self._has_confirmed = None, False
+
+    async def _stay(self, encounter: Encounter) -> None:
+        try:
+            room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
+            self._tunnel.gathering.offer(room.ice)
+            self._tunnel.driver.flush()
+            try:
+                await encounter.run(room)
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await room.aclose()
+        except RendezvousError as error:
+            self._tunnel.notices.tell(str(error), error.remedy)
+
+    def _new_encounter(self) -> Encounter:
+        return Encounter(PinnedConversation(self._secret, self._kind, os.urandom), self._listen)
+
+    @property
+    def _room(self) -> str:
+        return room_name(self._secret)
+
+    @property
+    def _token(self) -> str:
+        return side_token(self._secret, self._kind)
+
+    def _listen(self, event: ConversationEvent | Notice) -> None:
+        match event:
+            case Confirmed():
+                self._has_confirmed = True
+                self._say()
+            case Heard(said):
+                self._hear(said)
+            case _:
+                pass
+
+    def _hear(self, said: bytes) -> None:
+        try:
+            letter = decode_letter(said)
+        except MalformedPacket:
+            return
+        self._peer.receive_signal(letter.state, trio.current_time())
+        self._tunnel.driver.flush()
+
+    def _follow(self, event: NodeEvent) -> None:
+        if isinstance(event.event, NEWS):
+            self._say()
+
+    def _say(self) -> None:
+        if self._encounter is not None and self._has_confirmed:
+            self._encounter.say(encode_letter(Letter(self._own(), self._peer.negotiation.write())))
