@@ -1,0 +1,1 @@
+"""`p2ptun serve` over HTTP: rooms for programs, a page for people."""
