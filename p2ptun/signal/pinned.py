@@ -206,15 +206,15 @@ class PinnedConversation:
 
     def _go_on(self, session: _Session, missive: Missive) -> DropReason | None:
         """Take what the session's other side wrote: to us, to everybody, or to somebody else."""
+        is_later = missive.serial > session.seen
         session.seen = max(session.seen, missive.serial)
         if missive.recipient not in (self._own, ANYBODY):
             return DropReason.FOREIGN
-        is_heard = missive.recipient == self._own and self._hear(session, missive)
-        is_question = missive.asks and missive.serial > session.answered
-        if is_question:
+        if is_question := missive.asks and missive.serial > session.answered:
             session.answered = missive.serial
             self._is_due = True
-        return None if is_heard or is_question else DropReason.REPEATED
+        is_heard = missive.recipient == self._own and self._hear(session, missive)
+        return None if is_heard or is_question or is_later else DropReason.REPEATED
 
     def _hear(self, session: _Session, missive: Missive) -> bool:
         """Hear what is said, if it is later than all that was heard; tell whether it is."""
