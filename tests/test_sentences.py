@@ -12,7 +12,15 @@ from tests.layering import modules
 
 PACKAGE = Path(__file__).resolve().parents[1] / "p2ptun"
 FOR_PEOPLE = {
-    *("P2ptunError", "RendezvousError", "RendezvousEnded", "DeviceError", "PrivilegeError", "ResolutionError"),
+    *(
+        "P2ptunError",
+        "RendezvousError",
+        "RendezvousEnded",
+        "DeviceError",
+        "PrivilegeError",
+        "ResolutionError",
+        "CodeError",
+    ),
     "ErrorEvent",
 }
 FOR_LOGS = {"LocalProtocolError", "RemoteProtocolError", "MalformedPacket", "AuthenticationFailed"}
