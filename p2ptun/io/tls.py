@@ -26,10 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class Trust:
-    """Who may vouch for a server's name: the authorities that this machine trusts, and those in `ca_file` (PEM)."""
+    """Who may vouch for a server's name: the authorities that this machine trusts, and those in `ca_file` (PEM).
 
-    def __init__(self, ca_file: Path | None = None) -> None:
+    `alpn` is the protocol that is spoken inside (RFC 7301).
+    """
+
+    def __init__(self, ca_file: Path | None = None, alpn: str = ALPN) -> None:
         self._ca_file = ca_file
+        self._alpn = alpn
         self._context: ssl.SSLContext | None = None
         self._lock = trio.Lock()
 
@@ -41,7 +45,7 @@ class Trust:
         """
         async with self._lock:
             if self._context is None:
-                self._context = await trio.to_thread.run_sync(_load, self._ca_file)
+                self._context = await trio.to_thread.run_sync(_load, self._ca_file, self._alpn)
             return self._context
 
 
@@ -176,14 +180,14 @@ class TlsStream(Stream):
         return SendError.REFUSED
 
 
-def _load(ca_file: Path | None) -> ssl.SSLContext:
+def _load(ca_file: Path | None, alpn: str) -> ssl.SSLContext:
     """Read the authorities. The rules are the same with every version of Python: its own defaults differ."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.hostname_checks_common_name = False  # RFC 9525 2: names are in subjectAltName
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a server's own certificate in the file is enough
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([alpn])
     context.load_default_certs()
     if ca_file is not None:
         try:
