@@ -51,6 +51,16 @@ class VerifyEvent(Event, frozen=True, tag="verify"):
     words: list[str]
 
 
+class PairedEvent(Event, frozen=True, tag="paired"):
+    """Two machines know each other from now on. `files` were written for the tunnel `name`, whose peer is `peer`."""
+
+    name: str
+    peer: str
+    files: list[str]
+    addresses: list[str]
+    peer_addresses: list[str]
+
+
 class InterfaceEvent(Event, frozen=True, tag="interface"):
     """The TUN device is up and has its addresses; `peer_addresses` are the other side's.
 

@@ -1,0 +1,262 @@
+"""Lets two machines get to know each other for good: what `p2ptun pair` does, after which they need no code any more.
+
+Each side ends with a configuration, its own key and a secret that only the two have; or with nothing, when it came to
+nothing. How the two keep in step stands in `signal.acquaintance`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2ptun.daemon.acquainting import AGAIN, PARTING_PATIENCE, Acquainting
+from p2ptun.daemon.agreement import Agreement, agree
+from p2ptun.daemon.config import DIRECTORY, MAX_PEER_NAME, SUFFIX
+from p2ptun.daemon.config_text import Pinned, config_text
+from p2ptun.daemon.event import ErrorEvent, Event, PairedEvent, VerifyEvent
+from p2ptun.daemon.group import single_error
+from p2ptun.daemon.new_files import NewFiles
+from p2ptun.errors import P2ptunError, RendezvousError, WrongCode
+from p2ptun.ice.credential import Credentials
+from p2ptun.io import netlink
+from p2ptun.noise.keypair import KeyPair, encode_key
+from p2ptun.rendezvous.base import BurnReason, Rendezvous
+from p2ptun.rendezvous.line import LineReader
+from p2ptun.signal.acquaintance import MAX_NAME_SIZE, Acquaintance, Stage
+from p2ptun.signal.address import bid
+from p2ptun.signal.code import Code
+from p2ptun.signal.description import Description, Kind
+from p2ptun.tunnel.psk import mix_psks
+from p2ptun.types import IPInterface, IPNetwork
+
+LAST_WORD: Final = 15.0
+"""Seconds to wait for the other side to say that it has kept its files as well: it is a program that answers."""
+
+UNNAMED: Final = "peer"
+"""What a side is called that has no name which could be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairOptions:
+    """What the person asked for. `keys` is who this machine is already, if it is, and `key_file` where that stands.
+
+    `peer_name` is what the other side is to be called here, if not as it calls itself. `ca_file`: who else may vouch
+    for a rendezvous' name. `verifies`: words are compared before anything is kept.
+    """
+
+    name: str
+    rendezvous: tuple[str, ...]
+    directory: Path = DIRECTORY
+    code: Code | None = field(default=None, repr=False)
+    addresses: tuple[IPInterface, ...] = ()
+    routes: tuple[IPNetwork, ...] = ()
+    keys: KeyPair | None = None
+    key_file: Path | None = None
+    peer_name: str | None = None
+    host_name: str = UNNAMED
+    ca_file: Path | None = None
+    verifies: bool = False
+    timeout: float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What this side says: who has no code yet offers."""
+        return Kind.OFFER if self.code is None else Kind.ANSWER
+
+
+class Pairing:
+    """One pairing, from `run` to its end. `emit` is told what happens."""
+
+    def __init__(
+        self, options: PairOptions, rendezvous: Rendezvous, lines: LineReader, emit: Callable[[Event], None]
+    ) -> None:
+        """`lines` are what the person types."""
+        self._options = options
+        self._rendezvous = rendezvous
+        self._lines = lines
+        self._emit = emit
+        self._keys = options.keys or KeyPair.generate(os.urandom)
+        self._files = NewFiles(options.directory)
+        self._used: list[IPNetwork] = []
+        self._acquainting = Acquainting(options.kind, options.host_name, self._describe, emit)
+
+    async def run(self) -> None:
+        """Pair, and tell what was written.
+
+        Raises:
+            WrongCode: Somebody had another code, or the person saw other words than the other side.
+            P2ptunError: It came to nothing; what was written is gone again, or the sentence says what is left.
+        """
+        name, limit = self._options.name, self._options.timeout
+        self._files.check(f"{name}{SUFFIX}", f"{name}.psk", *[f"{name}.key"] * (self._options.keys is None))
+        self._used = await trio.to_thread.run_sync(netlink.existing_networks)
+        paired: PairedEvent | None = None
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, single_error():
+            with trio.move_on_after(math.inf if limit is None else limit) as patience:
+                async with trio.open_nursery() as nursery, aclosing(self._rendezvous):
+                    nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+                    paired = await self._pair(nursery)
+                    nursery.cancel_scope.cancel()
+        if paired is not None:
+            self._emit(paired)
+            return
+        left = ", ".join(map(str, self._files.paths))
+        end = f"There is {left} now." if left else "Nothing was written."
+        if patience.cancelled_caught:
+            raise P2ptunError(f"Not paired after {limit:g} s. {end}", "Give it more with --timeout.")
+        raise P2ptunError(f"The pairing was interrupted. {end}", AGAIN)
+
+    async def _pair(self, nursery: trio.Nursery) -> PairedEvent:
+        reason = BurnReason.LEFT
+        try:
+            await self._acquainting.enter(self._rendezvous, self._options.code)
+            nursery.start_soon(self._acquainting.run)
+            paired = await self._get_acquainted()
+            reason = BurnReason.DONE
+        except WrongCode:
+            reason = BurnReason.WRONG_CODE
+            raise
+        finally:
+            if reason is not BurnReason.DONE:
+                self._take_back()
+            await self._acquainting.leave(reason)
+        return paired
+
+    def _take_back(self) -> None:
+        """Take back what was written, and say so, unless the other side may rely on it.
+
+        Once this side has said that it keeps its files, the other one does as well: then they stay, whatever comes,
+        but for its own word that it has given up.
+        """
+        if self._acquainting.stage < Stage.KEPT:
+            self._acquainting.say(Stage.WITHDRAWN)
+            self._files.discard()
+        elif self._acquainting.has_withdrawn:
+            self._files.discard()
+
+    async def _get_acquainted(self) -> PairedEvent:
+        """Say who we are, hear who the other side is, and keep it when both can."""
+        other = self._acquainting
+        confirmed = await other.confirmed()
+        theirs = await other.reached(Stage.PROPOSED)
+        if self._options.verifies:
+            await self._verify(confirmed.verifier)
+        agreement = self._agree(theirs.description)
+        pinned = self._prepare(agreement, theirs, mix_psks(confirmed.secrets))
+        other.say(Stage.PREPARED)
+        await other.reached(Stage.PREPARED)
+        self._files.keep()
+        other.say(Stage.KEPT)
+        if not await self._has_heard(Stage.KEPT, LAST_WORD):
+            remedy = f"If it has, all is well. If not, pair again after: rm {' '.join(map(str, self._files.paths))}"
+            raise P2ptunError("The other side didn't say whether it has written its files.", remedy)
+        other.say(Stage.COMPLETE)
+        await self._has_heard(Stage.COMPLETE, PARTING_PATIENCE)
+        return PairedEvent(
+            name=self._options.name,
+            peer=pinned.peer_name,
+            files=[str(path) for path in self._files.paths],
+            addresses=[str(address) for address in agreement.own],
+            peer_addresses=[str(address) for address in agreement.peer],
+        )
+
+    async def _has_heard(self, stage: Stage, patience: float) -> bool:
+        """Wait so long for the other side to come so far. Raises RendezvousError when it says that it has given up."""
+        try:
+            with trio.move_on_after(patience):
+                await self._acquainting.reached(stage)
+                return True
+        except RendezvousError:
+            if self._acquainting.has_withdrawn:
+                raise
+        return False
+
+    async def _verify(self, words: tuple[str, ...]) -> None:
+        """Have the person compare words. Raises WrongCode when they differ, or nobody says so."""
+        self._emit(VerifyEvent(list(words)))
+        while True:
+            line = await self._lines.next_line()
+            answer = "no" if line is None else line.strip().lower()
+            if answer in ("y", "yes"):
+                return
+            if answer in ("n", "no"):
+                raise WrongCode("The words weren't confirmed: somebody may sit between the two sides.", AGAIN)
+            self._emit(ErrorEvent("That is neither yes nor no.", "Type yes when both sides show the same words."))
+
+    def _describe(self, session_id: bytes) -> Description:
+        """Describe this side; nothing in it is about ICE, whose credentials are drawn because they have a place."""
+        return Description(
+            kind=self._options.kind,
+            session_id=session_id,
+            credentials=Credentials.generate(os.urandom),
+            public_key=self._keys.public,
+            addresses=self._options.addresses,
+            address_bids=bid(session_id, self._used),
+            routes=self._options.routes,
+        )
+
+    def _agree(self, theirs: Description) -> Agreement:
+        """Work out the addresses. Raises RendezvousError."""
+        own = self._acquainting.own
+        assert own is not None  # noqa: S101 (it was said before anything was heard)
+        if theirs.public_key == own.public_key:
+            raise RendezvousError(
+                "Both sides have the same key.", "Let one of them make its own: a key belongs to one machine."
+            )
+        offer, answer = (own, theirs) if own.kind is Kind.OFFER else (theirs, own)
+        agreement = agree(own.kind, offer, answer, self._used, netlink.supports_ipv6())
+        for network in agreement.refused:
+            self._emit(
+                ErrorEvent(
+                    f"The other side offers {network}, which is in use here or isn't private: it isn't routed there.",
+                    "Let the other side offer a private network that is free here with --route.",
+                )
+            )
+        return agreement
+
+    def _prepare(self, agreement: Agreement, theirs: Acquaintance, psk: bytes) -> Pinned:
+        """Write the files, under names that nobody looks for; the configuration last, for it names the others."""
+        options = self._options
+        key_name = f"{options.name}.key" if options.key_file is None else str(options.key_file)
+        pinned = Pinned(
+            name=options.name,
+            addresses=agreement.own,
+            private_key_file=key_name,
+            urls=options.rendezvous,
+            peer_name=options.peer_name or clean_name(theirs.name),
+            public_key=theirs.description.public_key,
+            preshared_key_file=f"{options.name}.psk",
+            allowed_ips=agreement.allowed_ips,
+            ca_file="" if options.ca_file is None else str(options.ca_file),
+        )
+        if options.key_file is None:
+            self._files.prepare(key_name, encode_key(self._keys.private) + "\n")
+        self._files.prepare(pinned.preshared_key_file, encode_key(psk) + "\n")
+        self._files.prepare(f"{options.name}{SUFFIX}", config_text(pinned))
+        return pinned
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+def clean_name(text: str) -> str:
+    """Make a name for a peer of what it calls itself: small letters, digits and dashes, whatever it says."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name[:MAX_PEER_NAME].rstrip("-") or UNNAMED
+
+
+def host_name() -> str:
+    """Tell what this machine calls itself, without its domain."""
+    name = os.uname().nodename.partition(".")[0]
+    return name.encode()[:MAX_NAME_SIZE].decode(errors="ignore") or UNNAMED
