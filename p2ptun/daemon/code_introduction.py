@@ -72,7 +72,6 @@ class CodeIntroduction:
         self._news = trio.Event()
         self._room: Room | None = None
         self._encounter: Encounter | None = None
-        self._is_over = False
         tunnel.listeners.append(self._follow)
 
     async def introduce(self, nursery: trio.Nursery) -> Introduced:
@@ -101,7 +100,6 @@ class CodeIntroduction:
 
     async def complete(self, introduced: Introduced, nursery: trio.Nursery) -> None:
         """Take in what has come to be known of the other side since it described itself."""
-        self._is_over = True
         if self._letter is not None:
             self._hear_state(self._letter)
 
@@ -177,6 +175,11 @@ class CodeIntroduction:
             "Share again, and give the new code to the other side.",
         )
 
+    @property
+    def _has_introduced(self) -> bool:
+        """Whether the node knows the other side by now."""
+        return self._peer.link is not None
+
     async def _wait(self) -> None:
         self._news = trio.Event()
         await self._news.wait()
@@ -219,7 +222,7 @@ class CodeIntroduction:
             if letter.description.kind is self._side.kind:
                 return
             self._letter = letter
-            if self._is_over:
+            if self._has_introduced:
                 self._hear_state(letter)
 
     def _hear_state(self, letter: Letter) -> None:
@@ -228,7 +231,7 @@ class CodeIntroduction:
 
     def _fail(self, error: RendezvousError) -> None:
         """Take note that the room is of no more use. When the two know each other by then, that is nothing new."""
-        if not self._is_over:
+        if not self._has_introduced:
             self._problem = error
             self._news.set()
 

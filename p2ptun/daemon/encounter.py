@@ -7,7 +7,8 @@ from typing import NoReturn, TypeAlias
 
 import trio
 
-from p2ptun.rendezvous.base import Notice, Room
+from p2ptun.daemon.group import single_error
+from p2ptun.rendezvous.base import Delivery, Notice, Room
 from p2ptun.signal.conversation import Conversation, ConversationEvent
 
 Listener: TypeAlias = Callable[[ConversationEvent | Notice], None]
@@ -36,17 +37,21 @@ class Encounter:
 
     async def run(self, room: Room) -> NoReturn:
         """Carry messages until cancelled. Raises RendezvousError as the room does."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send, room)
-            while True:
-                delivery = await room.receive()
-                if isinstance(delivery, Notice):
-                    self._listen(delivery)
-                else:
-                    self._conversation.receive_message(delivery)
-                while (event := self._conversation.next_event()) is not None:
-                    self._listen(event)
-                self._news.set()
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send, room)
+                while True:
+                    self._take(await room.receive())
+        raise AssertionError("it goes on until it is cancelled")  # pragma: no cover
+
+    def _take(self, delivery: Delivery) -> None:
+        if isinstance(delivery, Notice):
+            self._listen(delivery)
+        else:
+            self._conversation.receive_message(delivery)
+        while (event := self._conversation.next_event()) is not None:
+            self._listen(event)
+        self._news.set()
 
     async def _send(self, room: Room) -> NoReturn:
         while True:

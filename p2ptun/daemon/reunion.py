@@ -10,7 +10,7 @@ import trio
 
 from p2ptun.daemon.encounter import Encounter
 from p2ptun.daemon.tunnel import Tunnel
-from p2ptun.errors import MalformedPacket, RendezvousError
+from p2ptun.errors import MalformedPacket, RendezvousError, RoomUnknown
 from p2ptun.node.event import LocalCandidateFound, LocalCandidateRemoved, NodeEvent, PeerRestarted
 from p2ptun.node.peer import Peer
 from p2ptun.rendezvous.base import Notice, Rendezvous
@@ -24,6 +24,8 @@ LOSS_PATIENCE = 2.0
 
 LINGERING = 10.0
 """Seconds that a side stays in the room when it is connected again: the other one may lack its last letter."""
+
+PARTING_PATIENCE = 1.0  # seconds
 
 NEWS = (LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
 
@@ -89,10 +91,9 @@ class Reunion:
     async def _meet(self) -> None:
         """Tell and hear until the tunnel is up again."""
         narrator = self._tunnel.narrator
-        self._encounter = self._new_encounter()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stay, self._encounter)
+                nursery.start_soon(self._stay)
                 await narrator.connected.wait()
                 with trio.move_on_after(LINGERING):
                     await narrator.lost.wait()
@@ -100,18 +101,27 @@ class Reunion:
         finally:
             self._encounter, self._has_confirmed = None, False
 
-    async def _stay(self, encounter: Encounter) -> None:
-        try:
-            room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
-            self._tunnel.gathering.offer(room.ice)
-            self._tunnel.driver.flush()
+    async def _stay(self) -> None:
+        """Be in the room, in another one of that name whenever the rendezvous has forgotten it."""
+        while True:
+            self._encounter, self._has_confirmed = self._new_encounter(), False
             try:
-                await encounter.run(room)
-            finally:
-                with trio.move_on_after(1, shield=True):
-                    await room.aclose()
-        except RendezvousError as error:
-            self._tunnel.notices.tell(str(error), error.remedy)
+                await self._converse(self._encounter)
+            except RoomUnknown:
+                continue
+            except RendezvousError as error:
+                self._tunnel.notices.tell(str(error), error.remedy)
+                return
+
+    async def _converse(self, encounter: Encounter) -> None:
+        room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
+        self._tunnel.gathering.offer(room.ice)
+        self._tunnel.driver.flush()
+        try:
+            await encounter.run(room)
+        finally:
+            with trio.move_on_after(PARTING_PATIENCE, shield=True):
+                await room.aclose()
 
     def _new_encounter(self) -> Encounter:
         return Encounter(PinnedConversation(self._secret, self._kind, os.urandom), self._listen)

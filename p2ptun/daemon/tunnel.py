@@ -72,7 +72,6 @@ class Tunnel:
         self.relays = Relays(options, self.node, self.narrator, self.notices)
         self.gathering = Gathering(options, self.narrator, self.notices, self.relays)
         self.port_mapping = PortMapping(options.wants_mapping)
-        self.mtu = options.mtu or DEFAULT_MTU
         self.used: list[IPNetwork] = []
         self.listeners: list[Callable[[NodeEvent], None]] = []
         self._naming = Naming(HostNames(os.urandom) if options.hides_addresses else None)
@@ -82,6 +81,11 @@ class Tunnel:
     def name(self) -> str:
         """The interface."""
         return self._device.name
+
+    @property
+    def mtu(self) -> int:
+        """The largest IP packet that it carries."""
+        return self.options.mtu or DEFAULT_MTU
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[trio.Nursery]:

@@ -317,3 +317,26 @@ def test_credentials_that_change_all_the_time_cost_a_bounded_number_of_restarts(
         alice.negotiation.receive(write_description(lie, 100 + number, 0), NOW)
     assert alice.agent.generation <= NEWS_BURST
     assert alice.negotiation.drops[DropReason.HASTY_DESCRIPTION] >= 100 - NEWS_BURST
+
+
+# Another way than the tunnel
+
+
+def test_what_a_rendezvous_carries_counts_as_much_as_what_the_tunnel_does() -> None:
+    alice, bob = pair()
+    agree(alice, bob)
+    before = alice.negotiation.revision
+    alice.agent.restart(NOW, RestartReason.NETWORK_CHANGED)
+    alice.agent.add_local_address(at(OTHER), NOW)
+    alice.follow()
+    assert alice.negotiation.revision > before, "there is something else to say"
+    message = alice.negotiation.write()
+    assert alice.negotiation.write() == message, "nothing has changed meanwhile"
+    found = bob.negotiation.receive(message, NOW)
+    assert at(OTHER) in [each.candidate.endpoint for each in found if isinstance(each, RemoteCandidateFound)]
+    assert bob.negotiation.receive(message, NOW) == [], "it is no news the second time"
+    alice.negotiation.receive(bob.negotiation.write(), NOW)
+    assert_agreed(alice, bob, 1)
+    assert not isinstance(alice.says(), IceDescription), (
+        "what came over the rendezvous isn't repeated in the tunnel"
+    )

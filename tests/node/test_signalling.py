@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2ptun.errors import LocalProtocolError
 from p2ptun.ice.credential import Credentials
 from p2ptun.ice.named import place_of
 from p2ptun.node.drop import DropReason
@@ -347,3 +348,11 @@ def test_whatever_the_channel_does_both_sides_agree_when_it_works_again(
         assert side.has(other.own)
         assert side.signalling.is_acknowledged
         assert side.signalling.next_timeout() is None
+
+
+def test_there_is_nothing_to_write_before_there_is_a_state() -> None:
+    signalling = Signalling()
+    with pytest.raises(LocalProtocolError, match="state"):
+        signalling.write()
+    signalling.update(state(0, 1))
+    assert signalling.write() == signalling.take_message(None, START)
