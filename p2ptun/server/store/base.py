@@ -25,8 +25,8 @@ NAME_LENGTH: Final = 64
 SWEEP_SIZE: Final = 256
 """Rooms that one step of a sweep forgets at most: others get their turn between two."""
 
-_FEWEST_NUMBERS: Final = 100
-_NUMBERS_PER_ROOM: Final = 10
+FEWEST_NUMBERS: Final = 100
+NUMBERS_PER_ROOM: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def is_numbered(room: str) -> bool:
 
 def span_of(rooms: int) -> int:
     """Tell how many numbers are drawn from while there are so many rooms: few, since people type them."""
-    return max(_FEWEST_NUMBERS, _NUMBERS_PER_ROOM * rooms)
+    return max(FEWEST_NUMBERS, NUMBERS_PER_ROOM * rooms)
 
 
 def number_of(draw: int, rooms: int) -> str:
