@@ -18,6 +18,9 @@ settings.load_profile(os.environ.get("P2PTUN_HYPOTHESIS", "same"))
 ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
 
+LONGEST = "test_coverage.py"
+"""Whole packages in one test each: they begin early, so that nobody waits for them at the end."""
+
 WAITING = os.getpriority(os.PRIO_PROCESS, 0)
 WORKING = WAITING + 10
 """Priorities (nice): the programs of the laboratory wait most of the time, and are to be on time when they don't."""
@@ -33,7 +36,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `root` where this machine can't run them; group those that can't run at once."""
-    items.sort(key=lambda item: not is_in_laboratory(item))
+    items.sort(key=lambda item: (not is_in_laboratory(item), item.path.name != LONGEST))
     for item in items:
         if is_in_laboratory(item):
             item.add_marker(pytest.mark.xdist_group("laboratory"))

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every check of the project: setup, ruff, mypy, coverage gates, and all floors of tests this machine allows.
+# Every check of the project: setup, ruff, mypy, and all floors of tests this machine allows, coverage of the core
+# included.
 #
 #   tests/run.sh                    everything
 #   tests/run.sh -k lab -x          the same checks, with these arguments for the last pytest run
@@ -15,7 +16,6 @@ scratch=$(mktemp -d)
 trap 'kill $(jobs -rp) 2>/dev/null; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-export COVERAGE_FILE=$scratch/coverage
 
 heading "Setup"
 left_out=()
@@ -65,24 +65,8 @@ types() { "$venv/bin/mypy"; }
 lint() { "$venv/bin/ruff" check .; }
 format() { "$venv/bin/ruff" format --check .; }
 
-# A package's own tests reach every line and branch of it.
-covered() {
-    local package=$1
-    export COVERAGE_FILE=$scratch/coverage-$package
-    "$venv/bin/coverage" run --branch --source="p2ptun/$package" -m pytest "tests/$package" -q -p no:cacheprovider || return
-    "$venv/bin/coverage" report --fail-under=100 || return
-    "$venv/bin/coverage" json -q -o "$scratch/$package.json" &&
-        "$venv/bin/python" - "$scratch/$package.json" <<'PY'
-import json, sys
-total = json.load(open(sys.argv[1]))["totals"]
-print("%d of %d lines, %d of %d branches" % tuple(
-    total[key] for key in ("covered_lines", "num_statements", "covered_branches", "num_branches")))
-PY
-}
-
 heading "Checks"
-checks=("ruff check:lint" "ruff format:format" "coverage of ice:covered ice" "mypy --strict:types")  # the longest first
-for package in turn relay nat stun tunnel noise; do checks+=("coverage of $package:covered $package"); done
+checks=("mypy --strict:types" "ruff check:lint" "ruff format:format")  # the longest first
 for entry in "${checks[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
     # shellcheck disable=SC2086  # the command's words are ours
@@ -106,8 +90,11 @@ fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf '  %sFAILED%s before the tests: %s\n' "$red" "$plain" "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
 fi
+# without arguments, the tests of some packages run inside of tests/test_coverage.py
+once=()
+[ $# -gt 0 ] || mapfile -t once < <("$venv/bin/python" -m tests.test_coverage | sed 's/^/--ignore=/')
 # three at once: one is the laboratory, which waits most of the time and goes first when it doesn't (tests/conftest.py)
-"$venv/bin/python" -m pytest -n 3 --dist loadgroup "$@" </dev/null
+"$venv/bin/python" -m pytest -n 3 --dist loadgroup ${once[@]+"${once[@]}"} "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
 exit "$result"
