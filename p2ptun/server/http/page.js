@@ -2,7 +2,7 @@
 // typed goes into the command on this page and nowhere else.
 "use strict";
 
-const ASK_INTERVAL = 4000; // milliseconds between two looks at the counts
+const ASK_INTERVAL = 3000; // milliseconds between two looks at the counts
 const LONGEST_INTERVAL = 60000; // while the server is away
 const SAY_FOR = 2500; // how long a button says that it has copied
 
@@ -28,7 +28,7 @@ function nameServer() {
 
 // Write a code as the command takes it. Nothing else than letters, digits and dashes goes into what people paste into a shell.
 function plain(text) {
-  return text.toLowerCase().replace(/[\s\u2010-\u2015_-]+/g, "-").replace(/[^a-z0-9-]/g, "").replace(/^-+|-+$/g, "");
+  return text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
 }
 
 function judge(code) {
