@@ -28,6 +28,7 @@ from p2ptun.daemon.outcome import Outcome
 from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.ice.config import PathPolicy
+from p2ptun.signal.code import Code
 from p2ptun.stun.trust import PRIVATE_NETWORKS
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL

@@ -11,7 +11,7 @@ import click
 
 from p2ptun import __version__
 from p2ptun.cli.text import print_error
-from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousError
+from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousError, WrongCode
 
 VERBS = {
     "share": "p2ptun.cli.adhoc:share",
@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2
+    WRONG_CODE = 4
     NO_PERMISSION = 77
     BAD_CONFIG = 78
 
@@ -71,6 +72,8 @@ def exit_code(error: P2ptunError) -> ExitCode:
     match error:
         case PrivilegeError():
             return ExitCode.NO_PERMISSION
+        case WrongCode():
+            return ExitCode.WRONG_CODE
         case ConfigError(where="") | RendezvousError():
             return ExitCode.USAGE
         case ConfigError():

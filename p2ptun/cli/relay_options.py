@@ -15,10 +15,14 @@ from p2ptun.stun.uri import StunUri, parse_uri
 HOW_TO_WRITE = "Write turn:HOST or turn:HOST:PORT, with ?transport=tcp for TCP; turns:HOST:PORT for TLS."
 
 
-def relays(texts: Sequence[str], policy: PathPolicy) -> tuple[StunUri, ...]:
-    """Read the relays, each once. Raises ConfigError, also when there is none and only relayed paths are wanted."""
+def relays(texts: Sequence[str], policy: PathPolicy, *, are_offered: bool = False) -> tuple[StunUri, ...]:
+    """Read the relays, each once; a rendezvous may offer others.
+
+    Raises:
+        ConfigError: If one of them is none, or only relayed paths are wanted and nobody can name a relay.
+    """
     found = tuple(dict.fromkeys(_relay(text) for text in texts))
-    if policy is PathPolicy.RELAY and not found:
+    if policy is PathPolicy.RELAY and not found and not are_offered:
         raise ConfigError("", "--path", "relay needs a relay, and none is named", "Name one with --turn.")
     return found
 

@@ -8,22 +8,28 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
+from p2ptun.cli.qr import STYLE, draw_qr
+from p2ptun.cli.rendezvous_options import Places
 from p2ptun.cli.text import duration, milliseconds, print_line, size, talk_console
 from p2ptun.daemon.event import (
     AnswerEvent,
     ClosedEvent,
+    CodeEvent,
     ErrorEvent,
     Event,
     GatheredEvent,
     GatheringEvent,
     InterfaceEvent,
+    MeetingEvent,
     NetworkEvent,
     OfferEvent,
     PathEvent,
     PeerEvent,
     ProgressEvent,
     ResumedEvent,
+    VerifyEvent,
     WaitingEvent,
     encode_event,
 )
@@ -41,6 +47,14 @@ QUESTIONS = {
     "offer": "Paste here the line that the other side printed, then press Enter:",
     "answer": "Then paste here the line that it prints, and press Enter:",
 }
+CODE_ADVICE = """On the other side run:
+
+    [bold]{command}[/]
+
+The code is good for one try, of one machine. Whoever hears of it before
+can take the other side's place: tell nobody else."""
+USUAL_ADVICE = "Where {options} isn't the default over there, too, add it."
+COMPARISON = r"Does the other side show the same words? [bold]\[yes/no][/]"
 SWITCHES = {
     ("relay", "direct"): "The relay isn't needed any more; it stands by.",
     ("direct", "relay"): "The direct path is lost: a relay carries the traffic until there is one again.",
@@ -57,6 +71,8 @@ class View(Protocol):
     def show(self, event: Event) -> None: ...
 
     def show_blob(self, blob: str) -> None: ...
+
+    def meet_at(self, places: Places) -> None: ...
 
     def close(self) -> None: ...
 
@@ -76,18 +92,23 @@ class JsonView:
         """Print a blob as an event. Raises P2ptunError when nobody takes it."""
         self.show(self._blob_event(blob))
 
+    def meet_at(self, places: Places) -> None:
+        """Take note; programs know already."""
+
     def close(self) -> None:
         """Nothing is left open."""
 
 
 class Story:
-    """The events as a person wants to read them, on stderr; blobs alone go to stdout."""
+    """The events as a person wants to read them, on stderr; codes and blobs alone go to stdout."""
 
-    def __init__(self, kind: Kind) -> None:
-        """Tell the story of the side that sends an offer or an answer."""
+    def __init__(self, kind: Kind, draws_qr: bool = False) -> None:
+        """Tell the story of the side that sends an offer or an answer, with QR codes if wanted."""
         self._console: Console = talk_console()
         self._spinner: Status | None = None
         self._advice = ADVICE[kind]
+        self._draws_qr = draws_qr and self._console.is_terminal
+        self._places = Places()
         self._state = ""
         self._kind = ""
 
@@ -100,8 +121,15 @@ class Story:
                 self._tell("gathered", _gathered(event))
             case WaitingEvent(kind=kind):
                 self._console.print(QUESTIONS[kind])
+            case CodeEvent(code=code):
+                self._show_code(code)
+            case MeetingEvent():
+                self._tell("meeting", "somebody has come; checking the code")
+            case VerifyEvent(words=words):
+                self._tell("verify", " ".join(words))
+                self._console.print(COMPARISON)
             case ProgressEvent(heard=False):
-                self._spin("waiting     for the other side to take that line")
+                self._spin(f"waiting     for the other side{'' if self._places.have_rooms else ' to take that line'}")
             case ProgressEvent():
                 self._spin(f"checking    {event.done} of {event.total} pairs")
             case PathEvent():
@@ -128,10 +156,38 @@ class Story:
         self._stop_spinner()
         print_line(blob)
         self._console.print(self._advice)
+        self._draw(blob)
+
+    def meet_at(self, places: Places) -> None:
+        """Take note of where the two sides meet: a code is of no use to who doesn't know it."""
+        self._places = places
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._stop_spinner()
+
+    def _show_code(self, code: str) -> None:
+        """Print a code to stdout, and on stderr what to do with it. Raises P2ptunError when nobody takes it."""
+        self._stop_spinner()
+        print_line(code)
+        command = self._places.command(code)
+        self._console.print(CODE_ADVICE.format(command=escape(command)))
+        if self._places.are_usual:
+            self._console.print(USUAL_ADVICE.format(options=escape(self._places.options())))
+        self._draw(command)
+        self._spin("waiting     for the other side")
+
+    def _draw(self, text: str) -> None:
+        """Draw a text as a QR code, if that is wanted."""
+        if not self._draws_qr:
+            return
+        drawing = draw_qr(text, self._console.width)
+        if drawing is None:
+            self._tell(
+                "note", "That is too much for a QR code in this window.\nMake it wider, or copy the line.", "yellow"
+            )
+        else:
+            self._console.print(Text(drawing, STYLE))
 
     def _tell(self, what: str, text: str, style: str = "bold") -> None:
         self._stop_spinner()

@@ -6,8 +6,8 @@ import base64
 import json
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
-from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,11 +15,16 @@ from p2ptun.aead import sodium
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli import adhoc
 from p2ptun.cli.main import cli
+from p2ptun.daemon import adhoc as daemon
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome
 from p2ptun.dataplane.outbound import inner_mtu
-from p2ptun.errors import ConfigError, DeviceError
+from p2ptun.errors import ConfigError, DeviceError, RendezvousEnded
+from p2ptun.ice.config import PathPolicy
+from p2ptun.signal.code import Code, CodeError, draw_code
 
+URL, OTHER = "https://rv.example.net", "https://rv.example.org"
+CODE = draw_code(42, lambda size: bytes(range(size)))
 LARGEST_IPV4_DATAGRAM = 65535 - 20 - 8
 
 
@@ -31,7 +36,7 @@ class Recorder:
         self.side: Side | None = None
         self.outcome: Outcome | Exception = Outcome.STOPPED
 
-    def __call__(self, options: AdhocOptions, side: Side, rendezvous: object, emit: object) -> Recorder:
+    def __call__(self, options: AdhocOptions, side: Side, show: object, emit: object) -> Recorder:
         self.options, self.side = options, side
         return self
 
@@ -42,11 +47,11 @@ class Recorder:
 
 
 @pytest.fixture
-def tunnel(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(adhoc, "AdhocTunnel", recorder)
-    monkeypatch.delenv("P2PTUN_RENDEZVOUS", raising=False)
-    for name in ("STUN", "TURN", "TURN_USERNAME", "TURN_PASSWORD"):
+    monkeypatch.setattr(daemon, "AdhocTunnel", recorder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("RENDEZVOUS", "CODE", "STUN", "TURN", "TURN_USERNAME", "TURN_PASSWORD"):
         monkeypatch.delenv(f"P2PTUN_{name}", raising=False)
     return recorder
 
@@ -98,7 +103,8 @@ def test_everything_can_be_said(tunnel: Recorder, tmp_path: Path) -> None:
         (["--stun", ""], "--stun"),
         (["--stun", "turn:192.0.2.1"], "--stun"),
         (["--stun", "stuns:192.0.2.1"], "--stun"),
-        (["--rendezvous", "https://rv.example.net"], "--rendezvous"),
+        (["--rendezvous", "paste", "--rendezvous", "https://rv.example.net"], "--rendezvous"),
+        (["--qr", "--json"], "--qr"),
         (["--psk-file", "/nonexistent/psk"], "--psk-file"),
     ],
 )
@@ -148,8 +154,101 @@ def test_the_environment_stands_in_for_options(tunnel: Recorder) -> None:
     assert invoke("share", env={"P2PTUN_STUN": "stun:192.0.2.1 stun:192.0.2.2"}).return_value == 0
     assert tunnel.options is not None
     assert len(tunnel.options.stun) == 2
-    error: Any = invoke("share", env={"P2PTUN_RENDEZVOUS": "http"}).exception
-    assert isinstance(error, ConfigError)
+    assert invoke("share", env={"P2PTUN_RENDEZVOUS": f"{URL} {OTHER}"}).return_value == 0
+    assert tunnel.options.rendezvous == (URL, OTHER)
+
+
+# Codes
+
+
+class Person:
+    """Stands where somebody would be asked for a code."""
+
+    def __init__(self, answer: Code | BaseException) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def __call__(self) -> Code:
+        self.asked += 1
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Person:
+    person = Person(CODE)
+    monkeypatch.setattr(adhoc, "ask_code", person)
+    return person
+
+
+def test_share_and_join_meet_at_a_rendezvous(tunnel: Recorder, person: Person) -> None:
+    given = ("--rendezvous", URL, "--rendezvous", OTHER, "--verify")
+    assert invoke("share", *given).return_value == 0
+    assert tunnel.options == AdhocOptions(
+        algorithms=available_algorithms(), rendezvous=(URL, OTHER), code=None, verifies=True
+    )
+    assert invoke("join", *given, str(CODE)).return_value == 0
+    assert tunnel.options.code == CODE
+    assert person.asked == 0
+    assert str(CODE).split("-")[1] not in repr(tunnel.options)
+
+
+def test_join_asks_for_the_code_that_nobody_gave(tunnel: Recorder, person: Person) -> None:
+    assert invoke("join", "--rendezvous", URL).return_value == 0
+    assert person.asked == 1
+    assert tunnel.options is not None
+    assert tunnel.options.code == CODE
+    assert invoke("join", "--rendezvous", URL, env={"P2PTUN_CODE": str(CODE)}).return_value == 0
+    assert invoke("join").return_value == 0, "for a blob it asks when the tunnel runs"
+    assert invoke("share", "--rendezvous", URL, env={"P2PTUN_CODE": "rubbish"}).return_value == 0
+    assert person.asked == 1
+
+
+def test_nobody_is_asked_before_the_options_are_right(tunnel: Recorder, person: Person) -> None:
+    assert isinstance(invoke("join", "--rendezvous", URL, "--address", "hello").exception, ConfigError)
+    assert person.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [(KeyboardInterrupt(), 0), (RendezvousEnded("It ended."), None), (CodeError("It is none."), None)],
+)
+def test_who_gives_no_code_gets_no_tunnel(
+    tunnel: Recorder, person: Person, answer: BaseException, code: int | None
+) -> None:
+    person.answer = answer
+    done = invoke("join", "--rendezvous", URL)
+    assert (done.return_value, done.exception) == (code, None if code == 0 else answer)
+    assert tunnel.side is None
+
+
+@pytest.mark.parametrize("code", ["amber-tiger-lamp", "42-amber", "42-amber-tiger-lampp", ""])
+def test_what_is_no_code_is_refused_before_anything_is_opened(tunnel: Recorder, code: str) -> None:
+    error = invoke("join", "--rendezvous", URL, code).exception
+    assert isinstance(error, CodeError)
+    assert error.remedy
+    assert tunnel.side is None
+
+
+def test_a_code_without_a_rendezvous_has_a_remedy(tunnel: Recorder) -> None:
+    for arguments in (["join", str(CODE)], ["join", str(CODE), "--rendezvous", "paste"]):
+        error = invoke(*arguments).exception
+        assert isinstance(error, ConfigError)
+        assert "--rendezvous https://" in error.remedy
+        assert tunnel.side is None
+
+
+@pytest.mark.parametrize("arguments", [["share", "42-x"], ["share", "--code-file", "x"], ["join", "1-a", "2-b"]])
+def test_share_takes_no_code_and_join_takes_one(tunnel: Recorder, arguments: list[str]) -> None:
+    assert isinstance(invoke(*arguments).exception, click.UsageError)
+
+
+def test_relays_may_come_from_the_rendezvous(tunnel: Recorder) -> None:
+    assert invoke("share", "--rendezvous", URL, "--path", "relay").return_value == 0
+    assert tunnel.options is not None
+    assert tunnel.options.path_policy is PathPolicy.RELAY
+    assert isinstance(invoke("share", "--path", "relay").exception, ConfigError)
 
 
 def test_the_largest_mtu_fits_into_a_datagram_whatever_the_cipher() -> None:

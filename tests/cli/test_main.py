@@ -21,6 +21,7 @@ from p2ptun.errors import (
     PrivilegeError,
     RendezvousEnded,
     RendezvousError,
+    WrongCode,
 )
 
 from .material import p2ptun
@@ -73,6 +74,7 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         (ConfigError("/etc/p2ptun/home.toml", "mtu", "bad"), 78),
         (RendezvousError("x"), 2),
         (RendezvousEnded("x"), 2),
+        (WrongCode("x"), 4),
         (LocalProtocolError("x"), 1),
         (P2ptunError("x"), 1),
     ],
@@ -154,6 +156,20 @@ def test_a_key_costs_no_network_and_no_loop(verb: str) -> None:
 
 def test_status_costs_no_netlink_and_no_dns() -> None:
     assert not {"pyroute2", "dns", "pytun"} & loaded("status")
+
+
+NO_CODE = ["join", "--rendezvous", "https://rv.example.net", "42-amber"]
+
+
+@pytest.mark.parametrize("arguments", [["share", "--help"], NO_CODE, ["share", "--mtu", "1"]])
+def test_help_and_mistakes_cost_no_tunnel(arguments: list[str]) -> None:
+    """Who asks, or mistypes a code, is answered before anything is loaded that a tunnel is made of."""
+    modules = loaded(*arguments)
+    assert not {"trio", "pyroute2", "dns", "httpx", "segno", "readline", "p2ptun.node.node"} & modules
+
+
+def test_paste_costs_no_http_and_no_qr() -> None:
+    assert not {"httpx", "segno", "readline", "spake2"} & loaded("join", "--name", "sixteen-letters-")
 
 
 @pytest.mark.parametrize("closed", ["0", "2", "0, 2"])

@@ -9,16 +9,20 @@ import pytest
 from rich.console import Console
 
 from p2ptun.cli import talk
+from p2ptun.cli.qr import draw_qr
+from p2ptun.cli.rendezvous_options import Places
 from p2ptun.cli.talk import ADVICE, QUESTIONS, JsonView, Story
 from p2ptun.daemon.event import (
     AddressPlace,
     CandidateEvent,
     ClosedEvent,
+    CodeEvent,
     ErrorEvent,
     Event,
     GatheredEvent,
     GatheringEvent,
     InterfaceEvent,
+    MeetingEvent,
     NetworkEvent,
     PathEnd,
     PathEvent,
@@ -26,6 +30,7 @@ from p2ptun.daemon.event import (
     ProgressEvent,
     RelayEvent,
     ResumedEvent,
+    VerifyEvent,
     WaitingEvent,
 )
 from p2ptun.node.event import FailureReason
@@ -42,11 +47,13 @@ RELAYED = PathEvent("peer", "relay", HOST, HOST, 38.2, 1400, 99.0, "turn.example
 class Told:
     """A story and the screen it is told on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, terminal: bool, draws_qr: bool = False, width: int = 200
+    ) -> None:
         self.screen = io.StringIO()
-        console = Console(file=self.screen, force_terminal=terminal, highlight=False, soft_wrap=True, width=200)
+        console = Console(file=self.screen, force_terminal=terminal, highlight=False, soft_wrap=True, width=width)
         monkeypatch.setattr(talk, "talk_console", lambda: console)
-        self.story = Story(Kind.ANSWER)
+        self.story = Story(Kind.ANSWER, draws_qr)
 
     def tell(self, *events: Event) -> str:
         """Show events and return what they added to the screen."""
@@ -99,6 +106,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         (PeerEvent("peer", "connected", None), ""),
         (PeerEvent("peer", "idle", None), ""),
         (PeerEvent("peer", "failed", FailureReason.PEER_CLOSED.value), f"goodbye {FailureReason.PEER_CLOSED.value}"),
+        (MeetingEvent(), "meeting somebody has come; checking the code"),
+        (VerifyEvent(["one", "two"]), "verify one two | Does the other side show the same words? [yes/no]"),
         (CandidateEvent("local", "host", "udp", "10.0.0.1", 1), ""),
         (ProgressEvent(1, 2), ""),
         (ProgressEvent(0, 2, heard=False), ""),
@@ -243,3 +252,80 @@ def test_who_is_asked_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) ->
         assert told.story._spinner is not None
         assert text in str(told.story._spinner.status)
     told.story.close()
+
+
+# Codes
+
+URL, CODE = "https://rv.example.net", "42-amber-tiger-lamp"
+NAMED = Places((URL,), are_usual=False)
+
+
+def test_the_code_alone_goes_to_stdout_and_the_command_to_stderr(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told.story.meet_at(NAMED)
+    shown = told.tell(CodeEvent(CODE))
+    assert capsys.readouterr().out == f"{CODE}\n"
+    assert f"\n    p2ptun join --rendezvous {URL} {CODE}\n" in shown
+    assert "isn't the default" not in shown
+
+
+def test_where_the_rendezvous_is_usual_the_command_is_short(told: Told) -> None:
+    told.story.meet_at(Places((URL,), are_usual=True))
+    shown = told.tell(CodeEvent(CODE))
+    assert f"\n    p2ptun join {CODE}\n" in shown
+    assert f"--rendezvous {URL}" in shown.partition(CODE)[2]
+
+
+def test_who_waits_is_told_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for places, text in ((NAMED, "for the other side"), (Places(), "for the other side to take that line")):
+        told = Told(monkeypatch, terminal=True)
+        told.story.meet_at(places)
+        told.tell(ProgressEvent(0, 2, heard=False))
+        assert told.story._spinner is not None
+        assert str(told.story._spinner.status).rstrip().endswith(text)
+        told.story.close()
+
+
+def test_a_terminal_shows_that_it_waits_for_who_has_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    told = Told(monkeypatch, terminal=True)
+    told.story.meet_at(NAMED)
+    told.tell(CodeEvent(CODE))
+    assert is_spinning(told)
+    told.tell(MeetingEvent())
+    assert not is_spinning(told)
+    told.story.close()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_qr_code_is_drawn_where_somebody_can_see_it(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    told = Told(monkeypatch, terminal, draws_qr=True, width=80)
+    told.story.meet_at(NAMED)
+    told.tell(CodeEvent(CODE))
+    told.story.show_blob("p2p1" + "x" * 280)
+    told.story.close()
+    for text in (f"p2ptun join --rendezvous {URL} {CODE}", "p2p1" + "x" * 280):
+        drawing = draw_qr(text, 80)
+        assert drawing is not None
+        assert (drawing in told.screen.getvalue()) is terminal
+
+
+def test_what_fits_no_qr_code_is_said_and_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(monkeypatch, terminal=True, draws_qr=True, width=60)
+    told.story.show_blob("p2p1" + "x" * 280)
+    assert "too much for a QR code in this window" in " ".join(told.screen.getvalue().split())
+
+
+def test_programs_get_code_and_words_as_events(capsys: pytest.CaptureFixture[str]) -> None:
+    view = JsonView(Kind.OFFER)
+    view.meet_at(NAMED)
+    for event in (CodeEvent(CODE), MeetingEvent(), VerifyEvent(["one", "two"])):
+        view.show(event)
+    assert capsys.readouterr().out.splitlines() == [
+        f'{{"event":"code","code":"{CODE}"}}',
+        '{"event":"meeting"}',
+        '{"event":"verify","words":["one","two"]}',
+    ]

@@ -40,7 +40,8 @@ GOODBYE_TIME = 3.0
 def environment(runtime: Path) -> dict[str, str]:
     """Make the environment of a host's programs: a runtime directory of its own, none of the caller's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("P2PTUN_")}
-    return {**kept, "P2PTUN_RUNTIME_DIRECTORY": str(runtime), "NO_COLOR": "1"}
+    own = {"P2PTUN_RUNTIME_DIRECTORY": str(runtime), "XDG_CONFIG_HOME": str(runtime / "config")}
+    return {**kept, **own, "NO_COLOR": "1"}
 
 
 class Program:

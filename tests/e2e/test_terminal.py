@@ -2,77 +2,34 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import struct
-import sys
-import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from subprocess import Popen
 
 import pytest
 
 from tests.e2e.lab import Node, wait_until
 from tests.e2e.program import P2PTUN, TunnelLab
+from tests.terminal import CTRL_C, CTRL_D, Terminal
 
 pytestmark = pytest.mark.root
 
-CTRL_C, CTRL_D = b"\x03", b"\x04"
 BLOB = re.compile(r"p2p1[A-Za-z0-9_-]{60,}")
-OWN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""A program of its own session takes the terminal, so that Ctrl-C reaches it as a signal."""
 
 
-class Terminal:
-    """One p2ptun in a terminal of 80 columns: keys go in by `type`, what it shows comes out by `read_until`."""
+class Screen(Terminal):
+    """One p2ptun in a terminal of a host."""
 
     def __init__(self, lab: TunnelLab, host: Node, *arguments: str, colour: bool = False) -> None:
-        self._master, self._slave = os.openpty()
-        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        os.set_blocking(self._master, False)
-        self.settings = termios.tcgetattr(self._slave)
-        self.shown = ""
-        self._position = 0
         environment = {**lab.environment(host), "TERM": "xterm-256color"}
         if colour:
             del environment["NO_COLOR"]
-        self.process = lab.popen(
-            host,
-            [sys.executable, "-c", OWN_TERMINAL, P2PTUN, *arguments],
-            stdin=self._slave,
-            stdout=self._slave,
-            stderr=self._slave,
-            env=environment,
-        )
 
-    def type(self, keys: bytes) -> None:
-        """Press keys."""
-        os.write(self._master, keys)
+        def start(argv: Sequence[str], terminal: int) -> Popen[str]:
+            return lab.popen(host, argv, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
 
-    def _read(self) -> str:
-        try:
-            while chunk := os.read(self._master, 65536):
-                self.shown += chunk.decode(errors="replace")
-        except (BlockingIOError, OSError):
-            pass  # nothing more just now, or nobody holds the other end any more
-        return self.shown
-
-    def read_until(self, words: str, timeout: float = 15) -> str:
-        """Wait until it shows words after those waited for last; return what came up to them."""
-
-        def arrived() -> bool:
-            return words in self._read()[self._position :]
-
-        try:
-            wait_until(arrived, timeout, repr(words))
-        except Exception as error:
-            raise AssertionError(f"{words!r} wasn't shown:\n{self.shown}") from error
-        began = self._position
-        self._position = self.shown.index(words, began) + len(words)
-        return self.shown[began : self._position]
+        super().__init__(start, P2PTUN, *arguments)
 
     def read_blob(self) -> str:
         """Wait for the blob that it prints."""
@@ -80,25 +37,7 @@ class Terminal:
 
     def read_blobs(self, count: int) -> list[str]:
         """Wait until so many blobs can be read, those typed included."""
-        return wait_until(lambda: found if len(found := BLOB.findall(self._read())) >= count else [], 15, "a blob")
-
-    def unread(self) -> int:
-        """Count the bytes typed that the next program would read."""
-        answer = fcntl.ioctl(self._slave, termios.FIONREAD, struct.pack("i", 0))
-        return int(struct.unpack("i", answer)[0])
-
-    def exit_code(self, timeout: float = 10) -> int:
-        """Wait for its end; the terminal must be as it was."""
-        code = self.process.wait(timeout)
-        self._read()
-        assert termios.tcgetattr(self._slave) == self.settings
-        assert os.get_blocking(self._slave)
-        return code
-
-    def close(self) -> None:
-        """Hang up."""
-        os.close(self._slave)
-        os.close(self._master)
+        return wait_until(lambda: found if len(found := BLOB.findall(self.read())) >= count else [], 15, "a blob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +47,10 @@ class Scene:
     lab: TunnelLab
     alice: Node
     bob: Node
-    terminals: list[Terminal]
+    terminals: list[Screen]
 
-    def open(self, host: Node, *arguments: str, colour: bool = False) -> Terminal:
-        terminal = Terminal(self.lab, host, *arguments, colour=colour)
+    def open(self, host: Node, *arguments: str, colour: bool = False) -> Screen:
+        terminal = Screen(self.lab, host, *arguments, colour=colour)
         self.terminals.append(terminal)
         return terminal
 
