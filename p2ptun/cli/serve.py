@@ -1,8 +1,10 @@
-"""`p2ptun serve`: STUN and TURN for others, on a machine that everybody can reach."""
+"""`p2ptun serve`: rooms, STUN and TURN for others, on a machine that everybody can reach."""
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Callable
 from hashlib import blake2s
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -13,6 +15,15 @@ import msgspec
 import trio
 
 from p2ptun.cli.option import parse, with_options
+from p2ptun.cli.serve_http import (
+    DEFAULT_HTTP_PORT,
+    DEFAULT_HTTPS_PORT,
+    LIMITS,
+    LISTENING,
+    announces_relay,
+    http_limits,
+    http_options,
+)
 from p2ptun.cli.serve_story import ServeView
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.privilege import drop_privileges
@@ -35,13 +46,14 @@ _RATE = click.IntRange(min=0)
 _DEFAULT = Limits()
 
 OPTIONS = [
+    *LISTENING,
     click.option("--stun-listen", metavar="ADDR[:PORT]", multiple=True,
                  help="Serve STUN here, and TURN with --relay, over UDP and TCP; may be repeated. Port 3478 by itself. "
                  "Two addresses let clients find out how their NAT behaves (RFC 5780), on two ports each."),
     click.option("--tls-listen", metavar="ADDR[:PORT]", multiple=True,
-                 help="Serve the same over TLS; may be repeated. Port 5349 by itself; 443 passes most firewalls."),
+                 help="Serve STUN and TURN over TLS; may be repeated. Port 5349 by itself; 443 passes most firewalls."),
     click.option("--tls-cert", type=click.Path(path_type=Path, dir_okay=False),
-                 help="Certificate chain for that, PEM; read again on SIGHUP."),
+                 help="Certificate chain for TLS and HTTPS, PEM; read again on SIGHUP."),
     click.option("--tls-key", type=click.Path(path_type=Path, dir_okay=False), help="Its key, PEM."),
     click.option("--relay", is_flag=True, help="Relay traffic (TURN) for those who have credentials."),
     click.option("--relay-address", "relay_addresses", metavar="ADDR", multiple=True,
@@ -65,6 +77,7 @@ OPTIONS = [
                  help="What one allocation may relay in a second, both ways together; 0 for no cap."),
     click.option("--total-rate", metavar="BYTES", type=_RATE, default=_DEFAULT.total_rate, show_default=True,
                  help="What all of them may."),
+    *LIMITS,
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on stdout."),
 ]  # fmt: skip
 
@@ -72,7 +85,7 @@ OPTIONS = [
 @click.command()
 @with_options(OPTIONS)
 def serve(**options: object) -> int:
-    """Serve STUN, and with --relay TURN, until Ctrl-C."""
+    """Serve rooms, in which two sides meet by a code; STUN; and with --relay TURN: until Ctrl-C."""
     return _run(options)
 
 
@@ -80,7 +93,7 @@ def _run(options: dict[str, Any]) -> int:
     view = ServeView(options.pop("as_json"))
     hide_memory()
     try:
-        service = Service(_options(**options), view.show, drop_privileges)
+        service = Service(_options(options), view.show, drop_privileges)
         with single_error():
             trio.run(service.run, strict_exception_groups=True)
     except P2ptunError as error:
@@ -90,11 +103,41 @@ def _run(options: dict[str, Any]) -> int:
     return 0
 
 
-def _options(
-    stun_listen: tuple[str, ...],
-    tls_listen: tuple[str, ...],
-    tls_cert: Path | None,
-    tls_key: Path | None,
+def _options(given: dict[str, Any]) -> ServeOptions:
+    """Check the options and build what the service takes.
+
+    Raises:
+        ConfigError: Naming the option, the problem and the remedy.
+    """
+    stun = _endpoints("--stun-listen", given["stun_listen"], DEFAULT_PORT)
+    tls = _endpoints("--tls-listen", given["tls_listen"], DEFAULT_SECURE_PORT)
+    listen = _endpoints("--listen", given["listen"], DEFAULT_HTTP_PORT)
+    https = _endpoints("--https-listen", given["https_listen"], DEFAULT_HTTPS_PORT)
+    if not stun + tls + listen + https:
+        remedy = "Give --listen ADDR:PORT for rooms, --stun-listen ADDR for STUN, or both."
+        raise ConfigError("", "--listen", "there is nothing to listen on", remedy)
+    http = http_options(
+        listen,
+        https,
+        _secret(given["secret_file"]) if given["secret_file"] else "",
+        **{name: given[name] for name in ("store", "trusted_proxies", "public_name", "announce")},
+        limits=http_limits(**{name: given[name] for name in _names(http_limits)}),
+    )
+    credentials = _relay_credentials(
+        given["relay"], given["secret_file"], given["users"], given["realm"], announces_relay(given["announce"])
+    )
+    core = _core(stun + tls, **{name: given[name] for name in (*_names(_core), *_names(_limits)) if name in given})
+    certificate = _certificate(tls, https, given["tls_cert"], given["tls_key"])
+    return ServeOptions(stun, tls, certificate, credentials, core, http)
+
+
+def _names(function: Callable[..., object]) -> list[str]:
+    """Name the parameters of a function, which are named as options are."""
+    return list(inspect.signature(function).parameters)
+
+
+def _core(
+    listening: tuple[Endpoint, ...],
     relay: bool,
     relay_addresses: tuple[str, ...],
     relay_ports: str,
@@ -103,28 +146,17 @@ def _options(
     users: Path | None,
     allowed_peers: tuple[str, ...],
     **limits: int,
-) -> ServeOptions:
-    """Check the options and build what the service takes.
-
-    Raises:
-        ConfigError: Naming the option, the problem and the remedy.
-    """
-    stun = tuple(_endpoint("--stun-listen", each, DEFAULT_PORT) for each in stun_listen)
-    tls = tuple(_endpoint("--tls-listen", each, DEFAULT_SECURE_PORT) for each in tls_listen)
-    if not stun + tls:
-        raise ConfigError("", "--stun-listen", "there is nothing to listen on", "Give this machine's public address.")
+) -> ServerConfig:
     low, high = _ports(relay_ports)
-    credentials = _relay_credentials(relay, secret_file, users, realm)
-    core = ServerConfig(
+    return ServerConfig(
         realm=realm,
-        relay_addresses=_relay_addresses(relay, relay_addresses, stun + tls),
+        relay_addresses=_relay_addresses(relay, relay_addresses, listening),
         lowest_port=low,
         highest_port=high,
         allowed_peers=tuple(parse(ip_network, "--allow-peer", each, "192.168.1.0/24") for each in allowed_peers),
         port_key=_port_key(secret_file, users),
         limits=_limits(**limits),
     )
-    return ServeOptions(stun, tls, _certificate(tls, tls_cert, tls_key), credentials, core)
 
 
 def _limits(max_allocations: int, user_quota: int, address_quota: int, allocation_rate: int, total_rate: int) -> Limits:
@@ -135,6 +167,10 @@ def _limits(max_allocations: int, user_quota: int, address_quota: int, allocatio
         allocation_rate=allocation_rate,
         total_rate=total_rate,
     )
+
+
+def _endpoints(option: str, texts: tuple[str, ...], default_port: int) -> tuple[Endpoint, ...]:
+    return tuple(_endpoint(option, each, default_port) for each in texts)
 
 
 def _endpoint(option: str, text: str, default_port: int) -> Endpoint:
@@ -166,6 +202,10 @@ def _relay_addresses(is_wanted: bool, named: tuple[str, ...], listening: tuple[E
         if named:
             raise ConfigError("", "--relay-address", "nothing is relayed", "Add --relay, or leave it out.")
         return ()
+    if not listening:
+        raise ConfigError(
+            "", "--relay", "nothing listens for it", "Add --stun-listen ADDR, this machine's public address."
+        )
     chosen = [parse(ip_address, "--relay-address", each, "192.0.2.1 or 2001:db8::1") for each in named]
     chosen = chosen or [each.address for each in listening]
     if any(each.is_unspecified for each in chosen):
@@ -174,25 +214,31 @@ def _relay_addresses(is_wanted: bool, named: tuple[str, ...], listening: tuple[E
     return tuple(dict.fromkeys(chosen))
 
 
-def _certificate(tls: tuple[Endpoint, ...], certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    if certificate and key and tls:
+def _certificate(
+    tls: tuple[Endpoint, ...], https: tuple[Endpoint, ...], certificate: Path | None, key: Path | None
+) -> tuple[Path, Path] | None:
+    if certificate and key and tls + https:
         return certificate, key
-    if tls:
-        raise ConfigError("", "--tls-listen", "TLS needs a certificate", "Give --tls-cert FILE and --tls-key FILE.")
+    if tls + https:
+        option = "--tls-listen" if tls else "--https-listen"
+        raise ConfigError("", option, "TLS needs a certificate", "Give --tls-cert FILE and --tls-key FILE.")
     if certificate or key:
-        raise ConfigError("", "--tls-cert", "nothing listens for TLS", "Add --tls-listen ADDR:PORT, or leave it out.")
+        remedy = "Add --tls-listen or --https-listen ADDR:PORT, or leave it out."
+        raise ConfigError("", "--tls-cert", "nothing listens for TLS", remedy)
     return None
 
 
-def _relay_credentials(relay: bool, secret_file: Path | None, users: Path | None, realm: str) -> CredentialStore | None:
+def _relay_credentials(
+    relay: bool, secret_file: Path | None, users: Path | None, realm: str, has_other_relay: bool
+) -> CredentialStore | None:
     credentials = _credentials(secret_file, users, realm)
     if relay and credentials is None:
         remedy = "Say who may: --secret-file FILE, or --users FILE."
         raise ConfigError("", "--relay", "anybody could send through it", remedy)
-    if credentials is not None and not relay:
+    if not relay and (users or (secret_file and not has_other_relay)):
         option = "--secret-file" if secret_file else "--users"
         raise ConfigError("", option, "nothing is relayed", "Add --relay, or leave it out.")
-    return credentials
+    return credentials if relay else None
 
 
 def _credentials(secret_file: Path | None, users: Path | None, realm: str) -> CredentialStore | None:

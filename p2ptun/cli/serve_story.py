@@ -14,6 +14,7 @@ from p2ptun.server.event import (
     ReadyEvent,
     RefusedEvent,
     ReloadedEvent,
+    RoomsEvent,
     SkippedEvent,
     encode_event,
 )
@@ -22,6 +23,7 @@ from p2ptun.stun.error import Code
 
 WIDTH = 10
 DROPS_TOLD = 5
+STORES = {"memory": "memory", "sqlite": "SQLite", "redis": "Redis"}
 
 
 class ServeView:
@@ -53,6 +55,8 @@ class ServeView:
             case RefusedEvent():
                 problem = f"{event.method}: {event.code} {event.reason}"
                 self._tell("refused", f"{event.client} ({_who(event)}): {problem}", "yellow")
+            case RoomsEvent():
+                self._tell("rooms", _rooms(event))
             case SkippedEvent(count=count):
                 self._tell("skipped", f"{count} more of these", "yellow")
             case ReloadedEvent():
@@ -76,11 +80,22 @@ class ServeView:
 
 def _offered(event: ReadyEvent) -> str:
     """Say in a line what clients get."""
-    services = ["STUN with the behaviour of NATs (RFC 5780)" if event.has_behaviour else "STUN"]
+    services = [f"rooms, kept in {STORES[event.store]}"] if event.store else []
+    if event.has_stun:
+        services.append("STUN with the behaviour of NATs (RFC 5780)" if event.has_behaviour else "STUN")
     if event.relay_addresses:
         ports = f"ports {event.lowest_port}-{event.highest_port}"
         services.append(f"TURN from {', '.join(event.relay_addresses)}, {ports}")
     return "; ".join(services)
+
+
+def _rooms(event: RoomsEvent) -> str:
+    """Say in a line how busy it is."""
+    counts = (
+        f"{event.numbered} with numbers, {event.named} with names; {event.waiting} polls, {event.messages} messages"
+    )
+    refused = ", ".join(f"{problem}: {count}" for problem, count in sorted(event.refused.items()))
+    return f"{counts}; refused {refused}" if refused else counts
 
 
 def _who(event: AllocationEvent | RefusedEvent) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from p2ptun.errors import ConfigError
 from p2ptun.io.tls import ALPN
 
-PROTOCOLS = [ALPN, "stun.nat-discovery"]  # RFC 7443: for TURN, and for STUN as RFC 5389 and 5780 use it
+PROTOCOLS = (ALPN, "stun.nat-discovery")  # RFC 7443: for TURN, and for STUN as RFC 5389 and 5780 use it
 OTHERS = 0o007
 """Who must have no right to the key. A group may: daemons that serve TLS often share one."""
 
@@ -18,14 +19,15 @@ OTHERS = 0o007
 class Certificate:
     """A certificate chain and its key, from files that may be read again."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
-        """Read them.
+    def __init__(self, certificate: Path, key: Path, protocols: Sequence[str] = PROTOCOLS) -> None:
+        """Read them. `protocols` is what is spoken inside, for clients that ask (ALPN, RFC 7301).
 
         Raises:
             ConfigError: They can't be read, or aren't what they should be.
         """
         self._certificate = certificate
         self._key = key
+        self._protocols = list(protocols)
         self._context = self._load()
 
     def reload(self) -> None:
@@ -46,7 +48,7 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(PROTOCOLS)  # who names none, or others, is served as well
+        context.set_alpn_protocols(self._protocols)  # who names none, or others, is served as well
         try:
             # a key with a password would ask for it on the terminal: it is refused instead
             context.load_cert_chain(self._certificate, self._key, password=_refuse_password)

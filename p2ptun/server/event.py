@@ -10,7 +10,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="event"):
 
 
 class ListeningEvent(Event, frozen=True, tag="listening"):
-    """Clients can come here. `transport` is udp, tcp or tls."""
+    """Clients can come here. `transport` is udp, tcp or tls, and http or https for rooms."""
 
     transport: str
     address: str
@@ -21,13 +21,29 @@ class ReadyEvent(Event, frozen=True, tag="ready"):
     """Everything that was asked for is there.
 
     `has_behaviour` tells whether clients can find out how their NAT behaves (RFC 5780). `relay_addresses` are empty
-    without a relay.
+    without a relay. `has_stun` tells whether there is STUN at all, `store` where rooms are kept: memory, sqlite or
+    redis, empty where there are none.
     """
 
     has_behaviour: bool
     relay_addresses: list[str]
     lowest_port: int
     highest_port: int
+    has_stun: bool = True
+    store: str = ""
+
+
+class RoomsEvent(Event, frozen=True, tag="rooms"):
+    """How many rooms live, how many polls wait, how many messages came here since the start; told when that changes.
+
+    `refused` counts requests that were refused since the last such event, by the name of the problem.
+    """
+
+    numbered: int
+    named: int
+    waiting: int
+    messages: int
+    refused: dict[str, int]
 
 
 class AllocationEvent(Event, frozen=True, tag="allocation"):

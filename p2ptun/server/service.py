@@ -6,10 +6,11 @@ import os
 import resource
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
@@ -38,6 +39,9 @@ from p2ptun.server.stream_listener import StreamListener, open_listener
 from p2ptun.server.teller import Teller
 from p2ptun.types import Endpoint, IPAddress, Transport, without_zone
 
+if TYPE_CHECKING:
+    from p2ptun.server.http.serving import HttpServer
+
 ADDRESS_INTERVAL = 10.0
 """Seconds between two looks at the addresses of this machine: IPv6 changes its temporary ones every day (RFC 8981)."""
 
@@ -52,6 +56,7 @@ class Service:
         self._settle = settle
         self._teller = Teller(emit)
         self._certificate = Certificate(*options.certificate) if options.certificate else None
+        self._certificates = [self._certificate] if self._certificate else []
         self._admission = Admission()
         self._listeners: list[StreamListener] = []
 
@@ -70,8 +75,11 @@ class Service:
             stack.callback(exchange.close)
             stack.callback(self._close_listeners)
             places = self._open(exchange, own)
+            http = self._open_http(own)
+            if http is not None:
+                stack.callback(http.close)
             self._settle()
-            self._emit(_ready(self._options.core, places))
+            self._emit(_ready(self._options, places))
             began_at = trio.current_time()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(exchange.run)
@@ -79,11 +87,17 @@ class Service:
                 nursery.start_soon(keep_out_of_machine, core)
                 for listener in self._listeners:
                     nursery.start_soon(listener.run)
+                if http is not None:
+                    http.metrics.observe("p2ptun_relay_allocations", "Allocations.", lambda: core.allocation_count)
+                    nursery.start_soon(http.run)
+                    nursery.start_soon(http.report, self._emit)
                 await self._obey(signals)
+                if http is not None:
+                    await http.finish()
                 nursery.cancel_scope.cancel()
             self._teller.settle()
             packets, size = core.relayed
-            drops = dict(exchange.drops + self._admission.refused)
+            drops = dict(exchange.drops + self._admission.refused + (http.drops if http else Counter()))
             self._emit(ClosedEvent(trio.current_time() - began_at, packets, size, drops))
 
     def _open(self, exchange: Exchange, own: frozenset[IPAddress]) -> list[Place]:
@@ -111,16 +125,28 @@ class Service:
         exchange.core.add_listener(listener.local, alternate)
         self._emit(_listening(listener.local))
 
+    def _open_http(self, own: frozenset[IPAddress]) -> HttpServer | None:
+        """Open what serves rooms, if any are wanted."""
+        if self._options.http is None:
+            return None
+        from p2ptun.server.http.opening import open_http
+
+        server, certificate = open_http(self._options, self._options.http, own, self._emit)
+        if certificate is not None:
+            self._certificates.append(certificate)
+        return server
+
     async def _obey(self, signals: AsyncIterator[int]) -> None:
         """Return when a signal ends the server. SIGHUP has the certificate read again; at a terminal it is its end."""
         has_terminal = sys.stdin.isatty()
         async for number in signals:
             if number != signal.SIGHUP or has_terminal:
                 return
-            if self._certificate is None:
+            if not self._certificates:
                 continue
             try:
-                self._certificate.reload()
+                for certificate in self._certificates:
+                    certificate.reload()
             except ConfigError as error:
                 self._emit(ErrorEvent(str(error), f"The old certificate stays in use. {error.remedy}"))
             else:
@@ -165,9 +191,16 @@ def _listening(local: Endpoint) -> ListeningEvent:
     return ListeningEvent(local.transport.value, str(local.address), local.port)
 
 
-def _ready(core: ServerConfig, places: list[Place]) -> ReadyEvent:
-    has_behaviour = any(place.alternate for place in places)
-    return ReadyEvent(has_behaviour, [str(each) for each in core.relay_addresses], core.lowest_port, core.highest_port)
+def _ready(options: ServeOptions, places: list[Place]) -> ReadyEvent:
+    core = options.core
+    return ReadyEvent(
+        any(place.alternate for place in places),
+        [str(each) for each in core.relay_addresses],
+        core.lowest_port,
+        core.highest_port,
+        bool(options.stun_listen or options.tls_listen),
+        options.http.store_name if options.http else "",
+    )
 
 
 def _check_relay_addresses(core: ServerConfig, own: frozenset[IPAddress]) -> None:

@@ -78,6 +78,15 @@ def open_listener(
     Raises:
         DeviceError: If the kernel refuses, with the remedy.
     """
+    return StreamListener(listen(local, BACKLOG), exchange, admission, certificate)
+
+
+def listen(local: Endpoint, backlog: int) -> socket.socket:
+    """Open a socket that listens on an address and port of this machine, for TCP and what is on it.
+
+    Raises:
+        DeviceError: If the kernel refuses, with the remedy.
+    """
     local = replace(local, transport=Transport.TCP)  # errors name it
     family = socket.AF_INET if local.address.version == 4 else socket.AF_INET6
     try:
@@ -86,8 +95,8 @@ def open_listener(
         raise bind_error(local, error) from error
     try:
         sock.bind(sockaddr_of(local))
-        sock.listen(BACKLOG)
-        return StreamListener(sock, exchange, admission, certificate)
+        sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise bind_error(local, error) from error
+    return sock

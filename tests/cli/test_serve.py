@@ -17,7 +17,7 @@ from p2ptun.types import Endpoint
 def parse(*arguments: str) -> ServeOptions:
     parameters: dict[str, Any] = serve.make_context("serve", list(arguments)).params
     del parameters["as_json"]
-    return _options(**parameters)
+    return _options(parameters)
 
 
 def private(path: Path, text: str) -> str:
@@ -75,7 +75,7 @@ def test_a_relay_takes_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
-        ((), "--stun-listen"),
+        ((), "--listen"),
         (("--stun-listen", "192.0.2.1", "--relay"), "--relay"),
         (("--stun-listen", "192.0.2.1", "--relay-address", "192.0.2.1"), "--relay-address"),
         (("--stun-listen", "::", "--relay", "--users", "USERS"), "--relay-address"),

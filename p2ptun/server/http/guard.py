@@ -1,0 +1,82 @@
+"""What one address may do, all its limits together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from p2ptun.server.http.limit import Buckets
+from p2ptun.server.http.options import HttpLimits
+from p2ptun.server.http.problem import Slug, retry
+from p2ptun.server.http.tenancy import Tenancy
+from p2ptun.server.store.base import is_numbered
+from p2ptun.types import IPAddress
+
+MINUTE: Final = 60.0
+NAMED_SHARE: Final = 10
+"""Named rooms per numbered room of an address: a gateway's daemon has one for each of its peers, all the time."""
+
+SWEEP_EVERY: Final = 1024
+"""Rooms begun between two looks for those that are over."""
+
+
+class Guard:
+    """Says no to addresses that ask for too much; `clock` tells monotonic seconds."""
+
+    def __init__(self, limits: HttpLimits, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._requests = Buckets(limits.address_requests / MINUTE, limits.address_requests)
+        self._entries = Buckets(limits.address_entries / MINUTE, limits.address_entries)
+        self._numbered = Tenancy(limits.address_rooms)
+        self._named = Tenancy(limits.address_rooms * NAMED_SHARE)
+        self._begun = 0
+
+    def admit_request(self, client: IPAddress) -> None:
+        """Count a request. Raises Problem when there were too many."""
+        wait = self._requests.take(client, self._clock())
+        if wait:
+            detail = "There were too many requests from this address."
+            raise retry(Slug.TOO_MANY_REQUESTS, detail, "Ask less often, or run a server of your own.", wait)
+
+    def admit_entry(self, client: IPAddress) -> None:
+        """Count an attempt to open, join or enter a room. Raises Problem when there were too many."""
+        wait = self._entries.take(client, self._clock())
+        if wait:
+            detail = "Too many rooms were opened or joined from this address."
+            raise retry(Slug.TOO_MANY_REQUESTS, detail, "Wait, or run a server of your own.", wait)
+
+    @contextmanager
+    def tenant(self, client: IPAddress, room: str = "") -> Iterator[Callable[[str, float], None]]:
+        """Keep a place for a room while it is opened or entered; what is yielded takes its name and lifetime.
+
+        Raises:
+            Problem: The address has too many.
+        """
+        tenancy = self._of(room) if room else self._numbered
+        now = self._clock()
+        wait = tenancy.wait(client, room, now)
+        if wait:
+            detail = "Too many rooms that still live were opened from this address."
+            raise retry(Slug.TOO_MANY_ROOMS, detail, "End some of them first, or wait.", min(wait, MINUTE))
+        held = f"? {self._begun}"
+        self._begun += 1
+        if self._begun % SWEEP_EVERY == 0:
+            self._numbered.sweep(now)
+            self._named.sweep(now)
+        tenancy.begin(client, held, now + MINUTE)
+        try:
+            yield lambda name, ttl: tenancy.begin(client, name, self._clock() + ttl)
+        finally:
+            tenancy.end(held)
+
+    def prolong(self, room: str, ttl: float) -> None:
+        """Note a sign of life of a room."""
+        self._of(room).prolong(room, self._clock() + ttl)
+
+    def end(self, room: str) -> None:
+        """Note that a room is over."""
+        self._of(room).end(room)
+
+    def _of(self, room: str) -> Tenancy:
+        return self._numbered if is_numbered(room) else self._named

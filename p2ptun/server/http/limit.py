@@ -1,0 +1,47 @@
+"""How often one address may ask: token buckets in a table that has an end.
+
+An address is an IPv4 address, or the /56 of an IPv6 one: what one household has. The table keeps who asked last.
+Whoever falls out of it had a bucket that filled up meanwhile, or shares the server with more addresses than it can
+count; then he begins anew, which gives a flood from so many addresses no more than one from twice as many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Final
+
+from p2ptun.relay.quota import prefix_of
+from p2ptun.types import IPAddress
+
+SLOTS: Final = 1 << 16
+"""Addresses in one table: some 16 MB when it is full."""
+
+
+class Buckets:
+    """One bucket per address: `burst` requests at once, and `rate` a second in the long run."""
+
+    def __init__(self, rate: float, burst: int, slots: int = SLOTS) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._slots = slots
+        self._used: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # how much was spent, and when that was so
+
+    def __len__(self) -> int:
+        """Count the addresses in the table."""
+        return len(self._used)
+
+    def take(self, address: IPAddress, now: float) -> float:
+        """Take one from the bucket of an address; return 0, or after how many seconds there will be one."""
+        place = prefix_of(address)
+        spent, at = self._used.pop(place, (0.0, now))
+        spent = max(0.0, spent - max(0.0, now - at) * self._rate)
+        wait = 0.0
+        if spent + 1 > self._burst:
+            wait = (spent + 1 - self._burst) / self._rate if self._rate else math.inf
+        else:
+            spent += 1
+        self._used[place] = spent, now
+        if len(self._used) > self._slots:
+            self._used.popitem(last=False)
+        return wait
