@@ -57,6 +57,7 @@ ONE_HOME = {
     "httpx": ("p2ptun.rendezvous",),
     "starlette": ("p2ptun.server",),
     "hypercorn": ("p2ptun.server",),
+    "h11": ("p2ptun.server.http",),
     "prometheus_client": ("p2ptun.server",),
     "redis": ("p2ptun.server.store",),
     "sqlite3": ("p2ptun.server.store",),

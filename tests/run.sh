@@ -27,6 +27,7 @@ if [ "$(id -u)" -eq 0 ]; then
     need iputils-ping "sends pings through the tunnel" command -v ping
     need coturn "is another TURN server and client" command -v turnserver
     need openssl "makes certificates for it" command -v openssl
+    need curl "is another HTTP client" command -v curl
     need miniupnpd-nftables "maps ports, as home routers do" command -v miniupnpd
     need ethtool "turns a link's offloads off" command -v ethtool
     need systemd "judges the units in systemd/" command -v systemd-analyze
