@@ -81,6 +81,7 @@ class CodeIntroduction:
             WrongCode: Somebody had another one, or the person saw other words than the other side. The room is burnt.
             RendezvousError: The two sides can't be brought together.
         """
+        self._tunnel.gathering.expects_offer = True
         nursery.start_soon(self._tunnel.gathering.find_servers, self._tunnel.driver)
         try:
             confirmed, letter = await self._meet(nursery)

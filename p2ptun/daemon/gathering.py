@@ -35,11 +35,14 @@ class Gathering:
     Attributes:
         reflectors: Servers to ask over UDP what this side looks like from outside.
         relay_uris: Servers to ask for an address.
+        expects_offer: Whether a rendezvous is still to say what it offers: before that it isn't known who is to be
+            asked, and gathering goes on.
     """
 
     def __init__(self, options: AdhocOptions, narrator: Narrator, notices: Notices, relays: Relays) -> None:
         self.reflectors = dict.fromkeys(options.reflectors)
         self.relay_uris = dict.fromkeys(options.relays)
+        self.expects_offer = False
         self._options = options
         self._narrator = narrator
         self._notices = notices
@@ -55,6 +58,7 @@ class Gathering:
         for each in ice.servers:
             if each.uri in offered.relays and each.credential is not None:
                 self._relays.accept(each.uri.host, each.credential, ice.lifetime, trio.current_time())
+        self.expects_offer = False
         self._offered.set()
 
     async def find_servers(self, driver: Driver) -> None:
@@ -67,7 +71,8 @@ class Gathering:
             async with trio.open_nursery() as nursery:
                 for uri in {*self.reflectors, *self.relay_uris} - self._found:
                     nursery.start_soon(self._find_server, driver, uri)
-            driver.node.end_of_servers(trio.current_time())
+            if not self.expects_offer:
+                driver.node.end_of_servers(trio.current_time())
             driver.flush()
             async with trio.open_nursery() as nursery:
                 for event in (moved, self._offered):
