@@ -121,24 +121,19 @@ start() {
     pids+=($!)
 }
 
-# meet: alice shares, bob joins, and the two lines are carried; sets alice_pid and bob_pid.
+# meet: alice shares, bob joins with the code that she tells him; sets alice_pid and bob_pid.
 meet() {
-    local name
+    local name code
     for name in alice bob; do : >"$scratch/$name-prints"; done
-    rm -f "$scratch/alice-pastes"
-    mkfifo "$scratch/alice-pastes"
-    exec 3<>"$scratch/alice-pastes"
-    say "${bold}alice\$ p2ptun share ${relay[*]} --turn-credentials alice.toml$plain"
-    start alice "$scratch/alice-pastes" share "${relay[@]}" --turn-credentials "$scratch/alice.toml"
+    say "${bold}alice\$ p2ptun share --rendezvous $rendezvous$plain"
+    start alice /dev/null share --rendezvous "$rendezvous"
     alice_pid=$!
-    wait_for 20 "an offer from alice" grep -q . "$scratch/alice-prints"
-    say "the offer goes to bob:   $(shorten "$scratch/alice-prints")"
-    say "${bold}bob\$   p2ptun join ${relay[*]} --turn-credentials bob.toml$plain"
-    start bob "$scratch/alice-prints" join "${relay[@]}" --turn-credentials "$scratch/bob.toml"
+    wait_for 20 "a code from alice" grep -q . "$scratch/alice-prints"
+    read -r code <"$scratch/alice-prints"
+    say "alice tells bob: $code"
+    say "${bold}bob\$   p2ptun join --rendezvous $rendezvous $code$plain"
+    start bob /dev/null join --rendezvous "$rendezvous" "$code"
     bob_pid=$!
-    wait_for 20 "an answer from bob" grep -q . "$scratch/bob-prints"
-    say "the answer goes to alice: $(shorten "$scratch/bob-prints")"
-    cat "$scratch/bob-prints" >&3
     wait_for 30 "a tunnel on alice's side" is_connected alice
     wait_for 30 "a tunnel on bob's side" is_connected bob
     bob_v4=$(address bob False) && bob_v6=$(address bob True) || give_up "bob's status can't be read."
@@ -157,13 +152,6 @@ part() {
         ! ls "$scratch/run-$name"/* >/dev/null 2>&1 || give_up "A control socket was left behind on $name."
     done
     say "exit code 0 twice; interfaces, routes and control sockets are gone"
-}
-
-# shorten FILE: the first line of a file, without its middle.
-shorten() {
-    local line
-    read -r line <"$1"
-    echo "${line:0:20}...${line: -8} (${#line} characters)"
 }
 
 all_run() {
@@ -245,23 +233,18 @@ say "alice 192.168.1.10 behind 198.51.100.2, bob 192.168.2.10 behind 198.51.100.
 ! on alice ping -n -c 1 -W 1 198.51.100.18 >/dev/null 2>&1 || give_up "The NAT lets pings in: this is no demonstration."
 say "alice pings bob's NAT: no answer, as it should be"
 
-heading "A server tells each its public address, and relays for who has credentials"
-(umask 077 && "$venv/bin/python" -c 'import secrets; print(secrets.token_hex(32))' >"$scratch/secret")
-serve=(--stun-listen 203.0.113.2 --relay)
+heading "One server: a place to meet, the public address, and a relay for those who have met"
+rendezvous=http://203.0.113.2:8080
+(umask 077 && p2ptun server genpsk >"$scratch/secret")
+serve=(--listen 203.0.113.2:8080 --stun-listen 203.0.113.2 --relay)
+say "${bold}server\$ p2ptun genpsk >secret$plain"
 say "${bold}server\$ p2ptun serve ${serve[*]} --secret-file secret$plain"
 start server /dev/null serve "${serve[@]}" --secret-file "$scratch/secret"
 server_pid=$!
-listens() { on server ss -Hlntu | grep tcp | grep -q ':3478 '; }
+listens() { on server ss -Hlntu | grep tcp | grep -q ':8080 '; }
 wait_for 10 "the server" listens
-for name in alice bob; do
-    say "${bold}server\$ p2ptun genturn --label $name <secret >$name.toml$plain"
-    (umask 077 && p2ptun server genturn --label "$name" <"$scratch/secret" >"$scratch/$name.toml") ||
-        give_up "There are no credentials for $name."
-done
-say "each file goes to whom it names, and is good for a day"
 
-relay=(--turn turn:203.0.113.2)
-heading "One command each, and two lines to paste"
+heading "One command each, and a code"
 meet
 wait_for 30 "a direct path on alice's side" is_direct alice
 wait_for 30 "a direct path on bob's side" is_direct bob
