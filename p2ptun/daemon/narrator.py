@@ -101,6 +101,13 @@ class Narrator:
         self.moved.set()
         self.moved = trio.Event()
 
+    def start_over(self) -> None:
+        """Know that the other side is to be met as if for the first time."""
+        self._lose()
+        self.has_met, self.began_at, self.reason = False, None, None
+        self.ended = trio.Event()
+        self._path = self._told = None
+
     def outdate(self) -> None:
         """Know that the description which the other side is being sent has addresses that are gone, and lacks others.
 
@@ -138,6 +145,7 @@ class Narrator:
         if state is PeerState.FAILED:
             self.reason = reason
             self.ended.set()
+            self._lose()
         elif state is PeerState.CONNECTING:
             self._lose()
         elif not self.connected.is_set() and self._path is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -36,6 +36,7 @@ class AdhocOptions:
     `hides_addresses`: names stand for this machine's addresses in all that the other side is told.
     `maps_ports`: the router is asked to forward the ports of this side's sockets. `hard_nat`: this side takes part in a
     search for ports where the NATs let no direct path come up by itself.
+    `relay_credentials`: those of single relays, by host, where they aren't `turn_credentials`.
     `ca_file`: who else may vouch for a server's name, in PEM, besides those whom this machine trusts anyway.
     `rendezvous`: where the two sides meet. `code`: what the person was told of the other side's room. `verifies`: a
     person compares words with the other side before anything is carried.
@@ -47,6 +48,7 @@ class AdhocOptions:
     stun: tuple[StunUri, ...] = ()
     turn: tuple[StunUri, ...] = ()
     turn_credentials: TurnCredentials | None = field(default=None, repr=False)
+    relay_credentials: Mapping[str, TurnCredentials] = field(default_factory=dict, repr=False)
     ca_file: Path | None = None
     path_policy: PathPolicy = PathPolicy.ANY
     hides_addresses: bool = False
@@ -67,6 +69,10 @@ class AdhocOptions:
         listed = tuple(uris)
         turn = tuple(uri for uri in listed if uri.scheme.is_turn)
         return replace(self, stun=tuple(uri for uri in listed if uri not in turn), turn=turn)
+
+    def credentials_for(self, host: str) -> TurnCredentials | None:
+        """Find what the person gave for the relay of that name."""
+        return self.relay_credentials.get(host, self.turn_credentials)
 
     @property
     def relays(self) -> tuple[StunUri, ...]:

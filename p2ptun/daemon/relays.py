@@ -47,7 +47,8 @@ class Relays:
     ) -> None:
         """`clock` gives Unix time, which the user names of time-limited credentials hold."""
         self._options = options
-        self._credentials = options.turn_credentials
+        own = {uri.host: options.credentials_for(uri.host) for uri in options.relays}
+        self._credentials = {host: given for host, given in own.items() if given is not None}
         self._node = node
         self._narrator = narrator
         self._notices = notices
@@ -57,7 +58,6 @@ class Relays:
         self._wanted: dict[str, None] = {}
         self._bell, self._news = trio.Event(), trio.Event()
         self._described: set[Endpoint] = set()
-        self._own = {uri.host for uri in options.relays}
         self._lent: set[str] = set()
         self.borrowed_ended = trio.Event()
 
@@ -69,14 +69,14 @@ class Relays:
     def add(self, server: Server, now: float) -> None:
         """Let the node ask a server for an address."""
         if server.name not in self._issued:
-            self._issued[server.name] = self._issue()
+            self._issued[server.name] = self._issue(server.name)
         issued = self._issued[server.name]
         credential = None if issued is None else issued.credential
         self._node.add_turn_server(server, credential, _end(issued, now), now)
 
     def accept(self, name: str, credential: LongTermCredential, lifetime: float | None, now: float) -> None:
         """Take a credential that a rendezvous gave for the server of that name, unless the person named another."""
-        if self._credentials is not None and name in self._own:
+        if name in self._credentials:
             return
         known, issued = name in self._issued, Issued(credential, lifetime=lifetime)
         self._lent.add(name)
@@ -134,16 +134,16 @@ class Relays:
         if name in self._lent:
             self.borrowed_ended.set()
             return
-        if self._credentials is None:
+        if name not in self._credentials:
             return
-        self._credentials = self._credentials.reread()
-        issued, last, now = self._issue(), self._issued.get(name), trio.current_time()
+        self._credentials[name] = self._credentials[name].reread()
+        issued, last, now = self._issue(name), self._issued.get(name), trio.current_time()
         if issued is not None and (last is None or _is_news(issued, last)):
             self._issued[name] = issued
             self._node.set_turn_credential(name, issued.credential, _end(issued, now), now)
 
-    def _issue(self) -> Issued | None:
-        return None if self._credentials is None else self._credentials.issue(self._clock())
+    def _issue(self, name: str) -> Issued | None:
+        return None if name not in self._credentials else self._credentials[name].issue(self._clock())
 
     def _compare(self) -> None:
         """Describe this side anew when no relay is left of those that the other side knows, and there is another."""

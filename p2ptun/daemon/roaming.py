@@ -88,9 +88,12 @@ class Roaming:
             if not self._underlay.sockets:
                 self._lost.set()
 
-    def agree(self, addresses: Iterable[IPInterface]) -> None:
-        """Know the addresses in the tunnel on both sides: the other side can't be reached there without it."""
-        self._agreed = tuple(ip_network(address.ip) for address in addresses)
+    def agree(self, addresses: Iterable[IPInterface], networks: Iterable[IPNetwork] = ()) -> None:
+        """Know the addresses in the tunnel on both sides, and the networks that it leads to.
+
+        The other side can't be reached there without it.
+        """
+        self._agreed = (*(ip_network(address.ip) for address in addresses), *networks)
         self._refuse_tunnels(self._network)
 
     def shield(self, peer: Peer) -> None:

@@ -6,6 +6,7 @@ Against servers that run: tests/e2e/test_relay.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from tests.io.machine import FakeTun
 
 pytestmark = pytest.mark.trio
 
-URI = parse_uri("turn:turn.example.net")
+URI, SECOND_URI = parse_uri("turn:turn.example.net"), parse_uri("turns:other.example.net:443")
 SERVER = Server(Endpoint.of("192.0.2.1", 3478), "turn.example.net")
 SECOND = Server(Endpoint.of("2001:db8::1", 443, Transport.TLS), "other.example.net")
 RELAYED, ANOTHER = Endpoint.of("192.0.2.1", 50000), Endpoint.of("192.0.2.1", 50001)
@@ -61,11 +62,21 @@ class AskedNode(Node):
 class Care:
     """A tunnel's relays, and what was told of them. Its wall clock is as far as trio's."""
 
-    def __init__(self, credentials: TurnCredentials | None = None, policy: PathPolicy = PathPolicy.ANY) -> None:
+    def __init__(
+        self,
+        credentials: TurnCredentials | None = None,
+        policy: PathPolicy = PathPolicy.ANY,
+        relay_credentials: Mapping[str, TurnCredentials] | None = None,
+    ) -> None:
         self.told: list[Event] = []
         self.node = AskedNode()
         self.narrator, self.notices = Narrator(self.told.append), Notices(self.told.append)
-        options = AdhocOptions(turn=(URI,), turn_credentials=credentials, path_policy=policy)
+        options = AdhocOptions(
+            turn=(URI, SECOND_URI),
+            turn_credentials=credentials,
+            relay_credentials=relay_credentials or {},
+            path_policy=policy,
+        )
         began = trio.current_time()
         self.relays = Relays(
             options, self.node, self.narrator, self.notices, lambda: UNIX_TIME + trio.current_time() - began
@@ -99,6 +110,20 @@ async def test_a_login_is_given_to_every_relay() -> None:
     care.relays.add(SECOND, 6.0)
     credential = LongTermCredential("alice", "hush-hush")
     assert care.node.given == [("turn.example.net", credential, None), ("other.example.net", credential, None)]
+
+
+async def test_a_login_is_given_to_no_relay_that_the_person_did_not_name() -> None:
+    care = Care(LOGIN)
+    care.relays.add(Server(Endpoint.of("192.0.2.9", 3478), "stranger.example.net"), 5.0)
+    assert care.node.given == [("stranger.example.net", None, None)]
+
+
+async def test_a_relay_may_have_a_login_of_its_own() -> None:
+    other = TurnCredentials(Login(LongTermCredential("bob", "psst")))
+    care = Care(LOGIN, relay_credentials={"other.example.net": other})
+    care.relays.add(SERVER, 5.0)
+    care.relays.add(SECOND, 6.0)
+    assert [credential and credential.username for _, credential, _ in care.node.given] == ["alice", "bob"]
 
 
 async def test_what_is_made_of_a_secret_is_made_anew_when_it_is_wanted(autojump_clock: trio.testing.MockClock) -> None:
