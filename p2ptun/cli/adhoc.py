@@ -9,19 +9,18 @@ import termios
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 import click
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
-from p2ptun.cli.option import parse, with_options
+from p2ptun.cli.address_options import ADDRESS, ROUTE, offered_networks, own_addresses
+from p2ptun.cli.option import with_options
 from p2ptun.cli.prompt import ask_code
 from p2ptun.cli.relay_options import authorities, relay_credentials, relays
 from p2ptun.cli.rendezvous_options import CODE_FILE, QR, RENDEZVOUS, VERIFY, Places, find_code, find_places
 from p2ptun.cli.talk import JsonView, Story, View
-from p2ptun.daemon.agreement import is_private
 from p2ptun.daemon.event import ErrorEvent
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome
@@ -29,11 +28,10 @@ from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
 from p2ptun.ice.config import PathPolicy
 from p2ptun.signal.code import Code
-from p2ptun.stun.trust import PRIVATE_NETWORKS
 from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
 from p2ptun.tunnel.timing import REKEY_INTERVAL
-from p2ptun.types import IPNetwork, Transport
+from p2ptun.types import Transport
 
 MAX_MTU = 65461
 """With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
@@ -43,10 +41,8 @@ EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Out
 OPTIONS = [
     RENDEZVOUS,
     click.option("--name", metavar="IFNAME", help="Name of the interface.  [default: first free p2ptunN]"),
-    click.option("--address", "addresses", metavar="CIDR", multiple=True,
-                 help="Address of this side in the tunnel; may be repeated.  [default: agreed with the other side]"),
-    click.option("--route", "routes", metavar="CIDR", multiple=True,
-                 help="Offer the other side a network behind this one; may be repeated."),
+    ADDRESS,
+    ROUTE,
     click.option("--stun", metavar="URI", multiple=True, envvar="P2PTUN_STUN",
                  help="STUN server that tells this side's public address (stun:host[:port]); may be repeated; also "
                  "$P2PTUN_STUN."),
@@ -182,8 +178,8 @@ def _options(
     """Check the options and build what the tunnel takes. Raises ConfigError: option, problem and remedy."""
     return AdhocOptions(
         name=name,
-        addresses=tuple(parse(ip_interface, "--address", each, "10.77.0.1/24 or fd77::1/64") for each in addresses),
-        routes=tuple(_offered_network(each) for each in routes),
+        addresses=own_addresses(addresses),
+        routes=offered_networks(routes),
         stun=tuple(_stun_server(each) for each in stun),
         turn=relays(turn, PathPolicy(policy), are_offered=places.have_rooms),
         turn_credentials=relay_credentials(turn_credentials, turn),
@@ -201,16 +197,6 @@ def _options(
         rendezvous=places.texts,
         verifies=verifies,
     )
-
-
-def _offered_network(text: str) -> IPNetwork:
-    """Read a network for the other side. Raises ConfigError, also when the other side is sure to refuse it."""
-    network = parse(ip_network, "--route", text, "192.168.1.0/24")
-    if not is_private(network):
-        *most, last = PRIVATE_NETWORKS
-        remedy = f"Offer a network inside {', '.join(map(str, most))} or {last}."
-        raise ConfigError("", "--route", f"{network} isn't private, so the other side would refuse it", remedy)
-    return network
 
 
 def _stun_server(text: str) -> StunUri:
