@@ -59,6 +59,10 @@ class HttpRendezvous:
         self._client = HttpClient(self._server, context.ca_file)
         self._persistence = Persistence(context, random or SystemRandom())
 
+    async def prepare(self) -> None:
+        """Have a connection ready before there is need of one: while a person still types. In vain is fine."""
+        await self._client.warm()
+
     async def check(self) -> None:
         """Ask whether the server is there, and leave a connection open to it. Raises RendezvousError."""
         await self._persistence.at_first(self._client.check)

@@ -18,8 +18,8 @@ MAX_SEQUENCE: Final = 2**53 - 1  # what every JSON parser can count to (RFC 8259
 MAX_ICE_SERVERS: Final = 16  # URIs, as many as anybody has a use for
 MAX_LIFETIME: Final = 10 * 86400.0  # seconds
 
-_ROOM: Final = re.compile(r"0|[1-9][0-9]{0,8}")
-_TOKEN: Final = re.compile(r"([0-9a-f]{64}|0|[1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
+_ROOM: Final = re.compile(r"[1-9][0-9]{0,8}")
+_TOKEN: Final = re.compile(r"([0-9a-f]{64}|[1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
 _BLANKS: Final = re.compile(r"\s+")
 
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)

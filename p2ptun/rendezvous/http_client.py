@@ -5,6 +5,7 @@ httpx is imported on first use, and in a thread together with the reading of all
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -21,8 +22,6 @@ from p2ptun.rendezvous.http_problem import Reply, foreign, refusal, timeout, tro
 from p2ptun.rendezvous.http_url import ServerUrl
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 ALPN: Final = "http/1.1"
@@ -70,6 +69,15 @@ class HttpClient:
         self._is_closed = False
         self._warmed_at = -inf
 
+    async def prepare(self) -> httpx.AsyncClient:
+        """Import httpx and read the authorities, if that hasn't been done. Raises as `ask` does, but for Trouble."""
+        async with self._lock:
+            self._ensure_open()
+            if self._client is None:
+                context = await self._trust.context() if self.server.is_secure else None
+                self._client = await trio.to_thread.run_sync(_make_client, context)
+            return self._client
+
     async def ask(self, call: Call, shape: type[AnswerT]) -> AnswerT:
         """Send a request and read its answer.
 
@@ -86,7 +94,7 @@ class HttpClient:
 
     async def send(self, call: Call) -> Reply:
         """Send a request whose answer has nothing to read. Raises as `ask` does."""
-        client = await self._open()
+        client = await self.prepare()
         reply: Reply | None = None
         with trio.move_on_after(call.timeout):
             reply = await self._exchange(client, call)
@@ -146,25 +154,19 @@ class HttpClient:
                 raise foreign(self.server)
         return bytes(body)
 
-    async def _open(self) -> httpx.AsyncClient:
-        async with self._lock:
-            self._ensure_open()
-            if self._client is None:
-                context = await self._trust.context()
-                self._client = await trio.to_thread.run_sync(_make_client, context)
-            return self._client
-
     def _ensure_open(self) -> None:
         if self._is_closed:
             raise RendezvousEnded("The rendezvous was closed.")
 
 
-def _make_client(context: ssl.SSLContext) -> httpx.AsyncClient:
+def _make_client(context: ssl.SSLContext | None) -> httpx.AsyncClient:
     """Make a client that keeps connections and nothing else. Raises ConfigError when a proxy can't be used."""
     from http.cookiejar import CookieJar, DefaultCookiePolicy
 
     import httpx
 
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and has nobody to trust: there is no TLS
     try:
         return httpx.AsyncClient(
             verify=context,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 PROBLEM: Final = "urn:p2ptun:problem:"
+ROOM_UNKNOWN: Final = f"{PROBLEM}room-unknown"  # other things can be missing too: a path that a proxy made up
 MAX_CAUSES: Final = 20  # exceptions behind an exception that are looked at
 PASSING_STATUSES: Final = frozenset({408, 425, 429})  # and all of 5xx
 
@@ -80,7 +81,7 @@ def _refusal(server: ServerUrl, status: int, problem: Problem) -> RendezvousErro
     match status:
         case 401:
             return RoomUnknown(f"{server} doesn't know this side of the room any more.", "Meet anew, with a new code.")
-        case 404:
+        case 404 if problem.type == ROOM_UNKNOWN:
             return RoomUnknown(
                 f"There is no such room at {server}.", "Check the code and that both sides use the same --rendezvous."
             )
