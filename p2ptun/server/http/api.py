@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from p2ptun.server.http.body import after, bearer, read_message, read_nothing, reason, wait
 from p2ptun.server.http.ice import IceDocument, IceOffer
+from p2ptun.server.http.openapi import describe
 from p2ptun.server.http.problem import Problem, Slug, unauthorized
 from p2ptun.server.refusal import Kind, Refusal
 
@@ -79,6 +80,7 @@ class Api:
         self._offer = offer
         self._guard = guard
         self._metrics = metrics
+        self._description = describe()
 
     def table(self) -> dict[str, dict[str, Handler]]:
         """List the calls by path and method."""
@@ -90,6 +92,7 @@ class Api:
             "/v1/ice": {"GET": self.ice},
             "/healthz": {"GET": self.health},
             "/metrics": {"GET": self.expose},
+            "/openapi.json": {"GET": self.describe},
         }
 
     async def open(self, request: Request) -> Response:
@@ -172,6 +175,10 @@ class Api:
             counts = None
         text, media_type = self._metrics.write(counts)
         return Response(text, media_type=media_type)
+
+    async def describe(self, _: Request) -> Response:
+        """Tell what there is."""
+        return Response(self._description, media_type="application/json")
 
     def forget(self, room: str) -> None:
         """Note that a room was found to be over."""
