@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 TIMEOUT = 10.0
+Value: TypeAlias = Any  # whatever a page or the browser answers
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"),
@@ -40,7 +41,7 @@ class Browser:
         for option in OPTIONS:
             options.add_argument(option)
         service = Service(shutil.which("chromedriver"))  # named, so that nothing is looked for or downloaded
-        self.driver: Any = webdriver.Chrome(options=options, service=service)
+        self.driver: Value = webdriver.Chrome(options=options, service=service)
         self.driver.set_script_timeout(TIMEOUT)
         self.resize(1280)
 
@@ -66,14 +67,15 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """Return the first element that a CSS selector fits."""
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
+        found: WebElement = self.driver.find_element(By.CSS_SELECTOR, selector)
+        return found
 
-    def run(self, script: str, *arguments: object) -> Any:
+    def run(self, script: str, *arguments: object) -> Value:
         """Run the body of an async function in the page and return what it returns."""
         text = "const done = arguments[arguments.length - 1]; (async (...a) => {" + script + "})(...arguments)"
         return self.driver.execute_async_script(f"{text}.then(done, (error) => done(`failed: ${{error}}`))", *arguments)
 
-    def command(self, name: str, **parameters: object) -> Any:
+    def command(self, name: str, **parameters: object) -> Value:
         """Give a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, parameters)
 

@@ -15,3 +15,7 @@ class WebServing(Serving):
         self.http_port = free_port()
         self.url = f"http://{ADDRESS}:{self.http_port}"
         super().__init__(directory, "--listen", f"{ADDRESS}:{self.http_port}", *options, has_tls=has_tls)
+
+    def __enter__(self) -> WebServing:
+        super().__enter__()
+        return self
