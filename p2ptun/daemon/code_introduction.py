@@ -40,6 +40,10 @@ STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRes
 """What makes the last letter out of date."""
 
 
+class Silence(RendezvousError):
+    """Somebody has come, and never showed that he knows the code."""
+
+
 class CodeIntroduction:
     """One room and one conversation, from `introduce` to `part`. Candidates follow as they come.
 
@@ -171,7 +175,7 @@ class CodeIntroduction:
                 if self._confirmed is not None and self._letter is not None:
                     return self._confirmed, self._letter
                 await self._wait()
-        raise self._problem or RendezvousError(
+        raise self._problem or Silence(
             "Somebody came, and didn't show that he knows the code. Nobody gets a second try at this one.",
             "Share again, and give the new code to the other side.",
         )
@@ -277,7 +281,13 @@ class CodeIntroduction:
 
 def _reason_of(error: RendezvousError) -> BurnReason:
     """Say to the other side why it is over."""
-    return BurnReason.WRONG_CODE if isinstance(error, WrongCode) else BurnReason.LEFT
+    match error:
+        case WrongCode():
+            return BurnReason.WRONG_CODE
+        case Silence():
+            return BurnReason.SILENT
+        case _:
+            return BurnReason.LEFT
 
 
 def _told_gone(error: RoomGone) -> RendezvousError:
