@@ -1,4 +1,4 @@
-"""Two sides with a code: what they come to know, and what becomes of those who lack it, are silent, or talk nonsense."""
+"""Two sides with a code: what they come to know, and what becomes of who lacks it, is silent, or talks nonsense."""
 
 from __future__ import annotations
 
@@ -243,8 +243,8 @@ async def test_nonsense_in_sealed_letters_is_as_good_as_silence(autojump_clock: 
         for message in shared.sides[0].sent:
             conversation.receive_message(message)
         conversation.say(b"\x01nonsense")
-        while (message := conversation.next_message()) is not None:
-            shared.sides[0].deliver(message)
+        while (spoken := conversation.next_message()) is not None:
+            shared.sides[0].deliver(spoken)
         await alice.done.wait()
         nursery.cancel_scope.cancel()
     assert isinstance(alice.result, RendezvousError)
