@@ -110,13 +110,16 @@ class HttpClient:
 
     async def warm(self) -> None:
         """Use a connection besides those in use, so that the next request finds one open; in vain is fine."""
-        if trio.current_time() < self._warmed_at + WARMTH:
-            return
         try:
             await self.check()
         except P2ptunError:
             return
         self._warmed_at = trio.current_time()
+
+    async def keep_warm(self) -> None:
+        """Warm anew when it is time: idle connections are closed by servers and forgotten by NATs."""
+        if trio.current_time() >= self._warmed_at + WARMTH:
+            await self.warm()
 
     async def aclose(self) -> None:
         """Close all connections. Harmless twice; requests that wait raise RendezvousEnded."""

@@ -97,7 +97,7 @@ class HttpRoom:
         began_at = trio.current_time()
         call = Call("GET", f"{self._path}/messages?after={self._last}&wait={WAIT}", self._token, timeout=POLL_TIMEOUT)
         answer = await beside(
-            self._client.warm, lambda: self._persistence.for_ever(lambda: self._client.ask(call, MailAnswer))
+            self._client.keep_warm, lambda: self._persistence.for_ever(lambda: self._client.ask(call, MailAnswer))
         )
         if self._take(answer.messages):
             self._lull.reset()
