@@ -16,6 +16,7 @@ import trio
 
 from p2ptun.errors import ConfigError, DeviceError
 from p2ptun.io.netlink import list_addresses
+from p2ptun.io.notify import notify_stopping
 from p2ptun.relay.config import ServerConfig
 from p2ptun.relay.event import AllocationEnded, AllocationMade, RelayEvent, RequestRefused
 from p2ptun.relay.server import Server
@@ -32,6 +33,7 @@ from p2ptun.server.event import (
     ReloadedEvent,
 )
 from p2ptun.server.exchange import Exchange
+from p2ptun.server.herald import herald
 from p2ptun.server.layout import Place, expand, lay_out
 from p2ptun.server.options import ServeOptions
 from p2ptun.server.port import open_port
@@ -52,9 +54,9 @@ class Service:
     def __init__(self, options: ServeOptions, emit: Callable[[Event], None], settle: Callable[[], object]) -> None:
         """`settle` is called once every listener is bound: whoever needed rights for that may give them up."""
         self._options = options
-        self._emit = emit
+        self._emit = _heralded(emit)
         self._settle = settle
-        self._teller = Teller(emit)
+        self._teller = Teller(self._emit)
         self._certificate = Certificate(*options.certificate) if options.certificate else None
         self._certificates = [self._certificate] if self._certificate else []
         self._admission = Admission()
@@ -141,6 +143,7 @@ class Service:
         has_terminal = sys.stdin.isatty()
         async for number in signals:
             if number != signal.SIGHUP or has_terminal:
+                notify_stopping()
                 return
             if not self._certificates:
                 continue
@@ -166,6 +169,16 @@ async def keep_out_of_machine(core: Server) -> NoReturn:
         await trio.sleep(ADDRESS_INTERVAL)
         with suppress(DeviceError):  # the kernel is busy, and asked again soon
             core.set_own_addresses(_own_addresses())
+
+
+def _heralded(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Have the service manager hear of events before all others."""
+
+    def tell(event: Event) -> None:
+        herald(event)
+        emit(event)
+
+    return tell
 
 
 def _own_addresses() -> frozenset[IPAddress]:
