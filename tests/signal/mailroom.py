@@ -131,12 +131,18 @@ class World:
 
     def enter_anew(self, kind: Kind, room: Room) -> None:
         """Let a side enter a room anew."""
-        if (life := self.alive(kind)) is not None:
-            life.conversation.reopen()
-            opening = life.conversation.next_message()
-            assert opening is not None
-            self.recorded[kind].append(opening)
+        if (opening := self.reopen(kind)) is not None:
             room.enter(kind, opening)
+
+    def reopen(self, kind: Kind) -> bytes | None:
+        """Let a side reopen its conversation, if it is there; return what it writes to enter with."""
+        if (life := self.alive(kind)) is None:
+            return None
+        life.conversation.reopen()
+        opening = life.conversation.next_message()
+        assert opening is not None
+        self.recorded[kind].append(opening)
+        return opening
 
     def read(self, kind: Kind, room: Room) -> bool:
         """Let a side read the next message in a room; tell whether there was something to do."""

@@ -209,9 +209,10 @@ def test_who_begins_anew_is_met_anew(who: Kind) -> None:
 
 
 def test_what_was_left_for_an_earlier_life_is_enough_to_show_that_one_has_read_it() -> None:
-    offer, answer = meet()
-    offer.say(b"to the first life")
-    (left,) = messages_of(offer)
+    offer, answer = begin()
+    left = carry_all(answer, offer)[-1]  # what it wrote when it met the first life
+    assert open_missive(keys()[Kind.OFFER], left).recipient != ANYBODY
+    assert events_of(offer) == events_of(answer) != []
     again = incarnation(Kind.ANSWER, 77)[0]
     _opening = messages_of(again)
     again.receive_message(left)
@@ -222,7 +223,10 @@ def test_what_was_left_for_an_earlier_life_is_enough_to_show_that_one_has_read_i
     assert events_of(answer) == []
 
 
-def test_who_has_seen_too_little_is_asked_once() -> None:
+@pytest.mark.parametrize(
+    "order", [lambda hello, early: (hello, early, early), lambda hello, early: (early, hello, hello)]
+)
+def test_who_has_seen_too_little_is_asked_once(order: Callable[[bytes, bytes], tuple[bytes, ...]]) -> None:
     offer, answer = begin()
     opening = messages_of(offer)[0]
     answer.receive_message(opening)
@@ -230,12 +234,11 @@ def test_who_has_seen_too_little_is_asked_once() -> None:
     events_of(offer)
     again = incarnation(Kind.ANSWER, 77)[0]
     again.receive_message(opening)
-    _hello, early = again.next_message(), again.next_message()
-    assert early is not None
-    offer.receive_message(early)
-    offer.receive_message(early)
+    hello_and_question = messages_of(again)
+    for index in order:
+        offer.receive_message(hello_and_question[index])
     assert events_of(offer) == []
-    assert offer.drops[DropReason.ASKED] == 1
+    assert offer.drops[DropReason.ASKED] == 2
     (question,) = messages_of(offer)
     again.receive_message(question)
     (answered,) = messages_of(again)
@@ -333,6 +336,18 @@ def test_reopened_in_a_session_what_stands_is_said_again_and_asked_for() -> None
     assert events_of(answer) == events_of(offer) == []
 
 
+def test_whom_we_have_met_is_answered_when_it_still_asks_whether_anybody_is_there() -> None:
+    offer, answer = begin()
+    answer.receive_message(messages_of(offer)[0])
+    for message in messages_of(answer):
+        offer.receive_message(message)
+    offer.say(b"lost")
+    assert messages_of(offer)
+    answer.reopen()
+    carry_all(answer, offer)
+    assert events_of(answer) == [*events_of(offer), Heard(b"lost")]
+
+
 def test_a_question_is_answered_once() -> None:
     offer, answer = meet()
     offer.reopen()
@@ -426,6 +441,17 @@ def test_a_question_that_waits_isn_t_asked_once_its_answer_is_there() -> None:
     assert [each.asks for each in waiting] == [False, True]
     assert len({each.recipient for each in waiting}) == 2
     assert {each.sender for each in waiting} == {own}
+
+
+def test_what_is_said_to_somebody_else_or_to_anybody_isn_t_heard() -> None:
+    offer, _ = begin()
+    peer, own = b"p" * 16, open_missive(keys()[Kind.OFFER], messages_of(offer)[0]).sender
+    offer.receive_message(forge(Kind.ANSWER, Missive(peer, 1, own, 1)))
+    for recipient in (ANYBODY, b"o" * 16):
+        offer.receive_message(forge(Kind.ANSWER, Missive(peer, 2, recipient, 1, revision=1, said=b"said")))
+    assert events_of(offer)[2:] == []
+    offer.receive_message(forge(Kind.ANSWER, Missive(peer, 3, own, 1, revision=1, said=b"said")))
+    assert events_of(offer) == [Heard(b"said")]
 
 
 def test_events_come_in_their_order() -> None:
