@@ -150,9 +150,18 @@ class Rooms:
         self._polls.wake(room)
 
     async def check(self, token: str) -> None:
-        """Return if the token is one of a live room's side."""
+        """Return if the token is one of a live room's side.
+
+        Raises:
+            Refusal: UNAUTHORIZED, also when there is no such room; BURNT; UNAVAILABLE.
+        """
         room = token.partition(".")[0]
-        await self._store.touch(room, _digest_of(token, room), self._clock())
+        try:
+            await self._store.touch(room, _digest_of(token, room), self._clock())
+        except Refusal as refusal:
+            if refusal.kind is Kind.UNKNOWN:
+                raise Refusal(Kind.UNAUTHORIZED) from refusal
+            raise
 
     async def count(self) -> Counts:
         """Count rooms, polls and messages."""

@@ -177,7 +177,7 @@ class MemoryStore:
 
     async def tally(self, now: float) -> Tally:
         """Count what is there."""
-        self._sweep(now)
+        await self.sweep(now)
         return Tally(self._numbered, self._named, len(self._rooms) - self._numbered - self._named, self._bytes)
 
     async def sweep(self, now: float) -> None:

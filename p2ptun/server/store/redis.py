@@ -36,6 +36,7 @@ from p2ptun.server.store.base import (
 from p2ptun.signal.text import printable
 
 if TYPE_CHECKING:
+    from redis import Redis
     from redis.client import PubSub
 
 PREFIX: Final = "p2ptun:{rooms}"
@@ -186,7 +187,7 @@ class RedisStore:
 
     def _open_subscription(self) -> PubSub:
         """Subscribe, and wait until that has happened. In a thread."""
-        subscription = self._client.pubsub()
+        subscription: PubSub = self._client.pubsub()  # type: ignore[no-untyped-call]  # the library says nothing
         try:
             subscription.subscribe(CHANNEL)
             if subscription.get_message(timeout=PATIENCE) is None:
@@ -229,11 +230,12 @@ class RedisStore:
             limit=Limit(detail) if kind is Kind.FULL else None,
         )
 
-    def _call(self, arguments: list[str | bytes | int]) -> Any:  # the library says that it may be anything
+    def _call(self, arguments: list[str | bytes | int]) -> list[Any]:
         """Run the script. In a thread, perhaps long after Redis was found gone."""
         if not self._is_there:
             raise self._redis.ConnectionError("it is away")
-        return self._script(keys=[PREFIX], args=arguments)
+        answer: list[Any] = self._script(keys=[PREFIX], args=arguments)
+        return answer
 
     def _fail(self, error: Exception) -> None:
         """Note that an operation failed: Redis is gone, or takes nothing just now."""
@@ -265,11 +267,11 @@ def _library() -> ModuleType:
     return redis
 
 
-def _client(library: ModuleType, url: str) -> Any:
+def _client(library: ModuleType, url: str) -> Redis:
     """Make a client that is not yet connected, and tries nothing twice: twice done may be twice left."""
     options = {} if url.startswith("unix:") else {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
     try:
-        client = library.Redis.from_url(
+        client: Redis = library.Redis.from_url(
             url,
             protocol=2,
             retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
@@ -281,7 +283,7 @@ def _client(library: ModuleType, url: str) -> Any:
         pool.connection_class(**pool.connection_kwargs)  # what the URL asks for that nobody knows is found here
     except (ValueError, TypeError) as error:
         remedy = "Use redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///path/to/redis.sock."
-        raise _config_error(f"a bad URL: {error}", remedy) from error
+        raise _config_error("this is no URL of Redis", remedy) from error  # no word of it: it may hold a password
     return client
 
 
