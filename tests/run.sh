@@ -29,6 +29,7 @@ if [ "$(id -u)" -eq 0 ]; then
     need openssl "makes certificates for it" command -v openssl
     need curl "is another HTTP client" command -v curl
     need miniupnpd-nftables "maps ports, as home routers do" command -v miniupnpd
+    need redis-server "keeps rooms for several servers" command -v redis-server
     need ethtool "turns a link's offloads off" command -v ethtool
     need systemd "judges the units in systemd/" command -v systemd-analyze
     need chromium "is the browser that looks at the server's page" command -v chromium
