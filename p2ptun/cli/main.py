@@ -16,8 +16,11 @@ from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousEr
 VERBS = {
     "share": "p2ptun.cli.adhoc:share",
     "join": "p2ptun.cli.adhoc:join",
+    "pair": "p2ptun.cli.pair:pair",
+    "daemon": "p2ptun.cli.daemon:daemon",
     "serve": "p2ptun.cli.serve:serve",
     "status": "p2ptun.cli.status:status",
+    "check": "p2ptun.cli.daemon:check",
     "genkey": "p2ptun.cli.key:genkey",
     "pubkey": "p2ptun.cli.key:pubkey",
     "genpsk": "p2ptun.cli.key:genpsk",

@@ -140,6 +140,14 @@ def config_path(name: str, directory: Path) -> Path:
     return directory / f"{name}{SUFFIX}"
 
 
+def check_peer_name(name: str, key: str) -> str:
+    """Return the name if a peer can be called that. Raises ConfigError; `key` names the setting."""
+    if not _PEER_NAME.fullmatch(name):
+        problem = f"{name[:MAX_PEER_NAME]!r} can't be a name"
+        raise ConfigError("", key, problem, "Choose small letters, digits, dots and dashes.")
+    return name
+
+
 def read_config(path: Path) -> TunnelConfig:
     """Read and check a configuration and the files that it names. Raises ConfigError with file, key and remedy."""
     document = read_toml(path, _File)
@@ -171,7 +179,7 @@ def _checked(document: _File, path: Path) -> TunnelConfig:
         addresses=addresses,
         keys=keys,
         mtu=_mtu(interface.mtu),
-        rendezvous=_urls(document.rendezvous.url),
+        rendezvous=check_urls(document.rendezvous.url, "rendezvous.url"),
         ca_file=_certificates(document.rendezvous.ca_file, base),
         ice=_ice(document.ice, base, peer.path),
         peer=peer,
@@ -218,16 +226,17 @@ def _check_own_addresses(addresses: Iterable[IPInterface], allowed: Sequence[IPN
 # [rendezvous]
 
 
-def _urls(urls: Sequence[str]) -> tuple[str, ...]:
+def check_urls(urls: Sequence[str], key: str) -> tuple[str, ...]:
+    """Check where two machines are to find each other. Raises ConfigError; `key` names the setting."""
     if not urls:
-        raise ConfigError("", "rendezvous.url", "there is none", 'Write one: url = ["https://rv.example.net"]')
+        raise ConfigError("", key, "there is none", 'Write one: url = ["https://rv.example.net"]')
     for url in urls:
         if url.partition(":")[0].lower() == "paste":
             problem = "people who carry blobs can't bring together what runs by itself"
-            raise ConfigError("", "rendezvous.url", problem, "Write the URL of a server that runs p2ptun serve.")
+            raise ConfigError("", key, problem, "Write the URL of a server that runs p2ptun serve.")
         if ":" not in url:
             problem = f"{url!r} is no URL"
-            raise ConfigError("", "rendezvous.url", problem, "Write it as in https://rv.example.net")
+            raise ConfigError("", key, problem, "Write it as in https://rv.example.net")
     return tuple(dict.fromkeys(urls))
 
 
@@ -285,12 +294,9 @@ def _peer(peers: Sequence[_Peer], base: Path) -> PeerConfig:
         remedy = "Give each its own file." if peers else "Write one, with name, public_key and allowed_ips."
         raise ConfigError("", "peer", problem, remedy)
     (peer,) = peers
-    if not _PEER_NAME.fullmatch(peer.name):
-        problem = f"{peer.name[:MAX_PEER_NAME]!r} can't be a name"
-        raise ConfigError("", "peer.name", problem, "Choose small letters, digits, dots and dashes.")
     psk = peer.preshared_key_file
     return PeerConfig(
-        name=peer.name,
+        name=check_peer_name(peer.name, "peer.name"),
         public_key=decode_key(peer.public_key, where="", key="peer.public_key"),
         allowed_ips=_allowed_ips(peer.allowed_ips),
         psk=_read_key(base / psk, "peer.preshared_key_file", _PSK_REMEDY) if psk else None,

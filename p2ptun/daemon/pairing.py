@@ -8,69 +8,35 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import trio
 
-from p2ptun.daemon.acquainting import AGAIN, PARTING_PATIENCE, Acquainting
+from p2ptun.daemon.acquainting import AGAIN, Acquainting
 from p2ptun.daemon.agreement import Agreement, agree
-from p2ptun.daemon.config import DIRECTORY, MAX_PEER_NAME, SUFFIX
+from p2ptun.daemon.config import SUFFIX
 from p2ptun.daemon.config_text import Pinned, config_text
 from p2ptun.daemon.event import ErrorEvent, Event, PairedEvent, VerifyEvent
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.new_files import NewFiles
+from p2ptun.daemon.pair_options import PairOptions, check_files, clean_name
 from p2ptun.errors import P2ptunError, RendezvousError, WrongCode
 from p2ptun.ice.credential import Credentials
 from p2ptun.io import netlink
 from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import BurnReason, Rendezvous
 from p2ptun.rendezvous.line import LineReader
-from p2ptun.signal.acquaintance import MAX_NAME_SIZE, Acquaintance, Stage
+from p2ptun.signal.acquaintance import Acquaintance, Stage
 from p2ptun.signal.address import bid
-from p2ptun.signal.code import Code
 from p2ptun.signal.description import Description, Kind
 from p2ptun.tunnel.psk import mix_psks
-from p2ptun.types import IPInterface, IPNetwork
+from p2ptun.types import IPNetwork
 
 LAST_WORD: Final = 15.0
 """Seconds to wait for the other side to say that it has kept its files as well: it is a program that answers."""
-
-UNNAMED: Final = "peer"
-"""What a side is called that has no name which could be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairOptions:
-    """What the person asked for. `keys` is who this machine is already, if it is, and `key_file` where that stands.
-
-    `peer_name` is what the other side is to be called here, if not as it calls itself. `ca_file`: who else may vouch
-    for a rendezvous' name. `verifies`: words are compared before anything is kept.
-    """
-
-    name: str
-    rendezvous: tuple[str, ...]
-    directory: Path = DIRECTORY
-    code: Code | None = field(default=None, repr=False)
-    addresses: tuple[IPInterface, ...] = ()
-    routes: tuple[IPNetwork, ...] = ()
-    keys: KeyPair | None = None
-    key_file: Path | None = None
-    peer_name: str | None = None
-    host_name: str = UNNAMED
-    ca_file: Path | None = None
-    verifies: bool = False
-    timeout: float | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """What this side says: who has no code yet offers."""
-        return Kind.OFFER if self.code is None else Kind.ANSWER
 
 
 class Pairing:
@@ -90,30 +56,38 @@ class Pairing:
         self._acquainting = Acquainting(options.kind, options.host_name, self._describe, emit)
 
     async def run(self) -> None:
+        """Do as `pair`, until a signal. Raises P2ptunError then, too."""
+        is_over = False
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+                await self.pair()
+                is_over = True
+                nursery.cancel_scope.cancel()
+        if not is_over:
+            raise P2ptunError(f"The pairing was interrupted. {self._end()}", AGAIN)
+
+    async def pair(self) -> None:
         """Pair, and tell what was written.
 
         Raises:
             WrongCode: Somebody had another code, or the person saw other words than the other side.
             P2ptunError: It came to nothing; what was written is gone again, or the sentence says what is left.
         """
-        name, limit = self._options.name, self._options.timeout
-        self._files.check(f"{name}{SUFFIX}", f"{name}.psk", *[f"{name}.key"] * (self._options.keys is None))
+        limit = self._options.timeout
+        check_files(self._options)
         self._used = await trio.to_thread.run_sync(netlink.existing_networks)
-        paired: PairedEvent | None = None
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals, single_error():
-            with trio.move_on_after(math.inf if limit is None else limit) as patience:
-                async with trio.open_nursery() as nursery, aclosing(self._rendezvous):
-                    nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
-                    paired = await self._pair(nursery)
-                    nursery.cancel_scope.cancel()
-        if paired is not None:
-            self._emit(paired)
-            return
-        left = ", ".join(map(str, self._files.paths))
-        end = f"There is {left} now." if left else "Nothing was written."
+        with single_error(), trio.move_on_after(math.inf if limit is None else limit) as patience:
+            async with aclosing(self._rendezvous), trio.open_nursery() as nursery:
+                self._emit(await self._pair(nursery))
+                nursery.cancel_scope.cancel()
         if patience.cancelled_caught:
-            raise P2ptunError(f"Not paired after {limit:g} s. {end}", "Give it more with --timeout.")
-        raise P2ptunError(f"The pairing was interrupted. {end}", AGAIN)
+            raise P2ptunError(f"Not paired after {limit:g} s. {self._end()}", "Give it more with --timeout.")
+
+    def _end(self) -> str:
+        """Tell what there is in the end."""
+        left = ", ".join(map(str, self._files.paths))
+        return f"There is {left} now." if left else "Nothing was written."
 
     async def _pair(self, nursery: trio.Nursery) -> PairedEvent:
         reason = BurnReason.LEFT
@@ -132,15 +106,15 @@ class Pairing:
         return paired
 
     def _take_back(self) -> None:
-        """Take back what was written, and say so, unless the other side may rely on it.
+        """Take back what was written, unless the other side may rely on it; and say so where it may have kept its own.
 
         Once this side has said that it keeps its files, the other one does as well: then they stay, whatever comes,
         but for its own word that it has given up.
         """
-        if self._acquainting.stage < Stage.KEPT:
-            self._acquainting.say(Stage.WITHDRAWN)
-            self._files.discard()
-        elif self._acquainting.has_withdrawn:
+        other = self._acquainting
+        if other.stage is Stage.PREPARED:
+            other.say(Stage.WITHDRAWN)
+        if other.stage not in (Stage.KEPT, Stage.COMPLETE) or other.has_withdrawn:
             self._files.discard()
 
     async def _get_acquainted(self) -> PairedEvent:
@@ -156,11 +130,11 @@ class Pairing:
         await other.reached(Stage.PREPARED)
         self._files.keep()
         other.say(Stage.KEPT)
-        if not await self._has_heard(Stage.KEPT, LAST_WORD):
+        if not await self._has_heard(Stage.KEPT):
             remedy = f"If it has, all is well. If not, pair again after: rm {' '.join(map(str, self._files.paths))}"
             raise P2ptunError("The other side didn't say whether it has written its files.", remedy)
         other.say(Stage.COMPLETE)
-        await self._has_heard(Stage.COMPLETE, PARTING_PATIENCE)
+        await self._has_heard(Stage.COMPLETE)
         return PairedEvent(
             name=self._options.name,
             peer=pinned.peer_name,
@@ -169,10 +143,10 @@ class Pairing:
             peer_addresses=[str(address) for address in agreement.peer],
         )
 
-    async def _has_heard(self, stage: Stage, patience: float) -> bool:
-        """Wait so long for the other side to come so far. Raises RendezvousError when it says that it has given up."""
+    async def _has_heard(self, stage: Stage) -> bool:
+        """Wait for the other side to come so far. Raises RendezvousError when it says that it has given up."""
         try:
-            with trio.move_on_after(patience):
+            with trio.move_on_after(LAST_WORD):
                 await self._acquainting.reached(stage)
                 return True
         except RendezvousError:
@@ -248,15 +222,3 @@ class Pairing:
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
-
-
-def clean_name(text: str) -> str:
-    """Make a name for a peer of what it calls itself: small letters, digits and dashes, whatever it says."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return name[:MAX_PEER_NAME].rstrip("-") or UNNAMED
-
-
-def host_name() -> str:
-    """Tell what this machine calls itself, without its domain."""
-    name = os.uname().nodename.partition(".")[0]
-    return name.encode()[:MAX_NAME_SIZE].decode(errors="ignore") or UNNAMED
