@@ -130,9 +130,6 @@ local function sweep()
     end
     seen = math.max(seen, #due)
   end
-  for _, name in ipairs({numbered, named, cooling, sizes, total}) do
-    redis.call('PEXPIRE', name, last_will)
-  end
   return seen
 end
 
@@ -413,6 +410,9 @@ function operations.tally()
 end
 
 function operations.sweep()
+  for _, name in ipairs({numbered, named, cooling, sizes, total}) do
+    redis.call('PEXPIRE', name, last_will)
+  end
   return {'ok', sweep()}
 end
 

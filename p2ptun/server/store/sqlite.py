@@ -180,7 +180,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         for statement in _statements(SCHEMA):
             database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute(f"PRAGMA user_version = {VERSION}")  # an old one is written too: this fails where nothing can be
     database.execute("COMMIT")
     with suppress(sqlite3.OperationalError):  # another process is at it
         database.execute("PRAGMA journal_mode = WAL")
