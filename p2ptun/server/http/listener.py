@@ -51,6 +51,7 @@ class HttpListener:
 
         async with trio.open_nursery() as nursery:
             with self._accepting:
+                await trio.lowlevel.checkpoint_if_cancelled()  # when `stop` came first, there is no socket
                 listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
                 await trio.serve_listeners(take, [listener], handler_nursery=nursery)
 
