@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.free_port import free_port
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 P2PTUN = Path(sys.executable).with_name("p2ptun")
@@ -45,3 +48,31 @@ def test_a_misspelt_line_is_seen(tmp_path: Path) -> None:
     unit = tmp_path / "p2ptun-misspelt.service"
     unit.write_text("[Service]\nExecStart=/bin/true\nDynamicUsr=yes\n")
     assert "DynamicUsr" in analyze("verify", "--man=no", str(unit)).stderr
+
+
+def test_the_server_starts_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own options, but for the ports and the place of its files, it says that it is ready."""
+    unit = (UNITS / "p2ptun-server.service").read_text()
+    command, options = (
+        re.findall(rf"^{name}(.*?)\"?$", unit, re.MULTILINE)
+        for name in ("ExecStart=p2ptun ", 'Environment="P2PTUN_SERVE_OPTIONS=')
+    )
+    ports = {":8080": f":{free_port()}", "--stun-listen 0.0.0.0": f"--stun-listen 127.0.0.1:{free_port()}"}
+    text = command[0].replace("$P2PTUN_SERVE_OPTIONS", options[0]).replace("%S/p2ptun-server", str(tmp_path))
+    for old, new in ports.items():
+        assert old in text
+        text = text.replace(old, new)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(15)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        process = subprocess.Popen([P2PTUN, *text.replace(" --stun-listen [::]", "").split()], stderr=subprocess.PIPE)
+        try:
+            assert manager.recv(4096) == b"READY=1\nSTATUS=serving rooms, STUN"
+            process.terminate()
+            assert b"STOPPING=1" in iter(lambda: manager.recv(4096), b"")
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            process.communicate()
+    assert (tmp_path / "rooms.sqlite").exists()
