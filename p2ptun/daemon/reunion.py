@@ -11,7 +11,14 @@ import trio
 from p2ptun.daemon.encounter import Encounter
 from p2ptun.daemon.tunnel import Tunnel
 from p2ptun.errors import MalformedPacket, RendezvousError, RoomUnknown
-from p2ptun.node.event import LocalCandidateFound, LocalCandidateRemoved, NodeEvent, PeerRestarted
+from p2ptun.node.event import (
+    LocalCandidateFound,
+    LocalCandidateRemoved,
+    NodeEvent,
+    PeerRestarted,
+    PeerState,
+    PeerStateChanged,
+)
 from p2ptun.node.peer import Peer
 from p2ptun.rendezvous.base import Notice, Rendezvous
 from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard
@@ -19,19 +26,17 @@ from p2ptun.signal.description import Description, Kind
 from p2ptun.signal.letter import Letter, decode_letter, encode_letter
 from p2ptun.signal.pinned import PinnedConversation, room_name, side_token
 
-LOSS_PATIENCE = 2.0
-"""Seconds for which a path is lost before the rendezvous is asked: most are found again without."""
+TROUBLE_PATIENCE = 2.0
+"""Seconds for which nothing comes back over the path before the rendezvous is asked: most paths are found without."""
 
 LINGERING = 10.0
 """Seconds that a side stays in the room when it is connected again: the other one may lack its last letter."""
 
 PARTING_PATIENCE = 1.0  # seconds
 
-NEWS = (LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
-
 
 class Reunion:
-    """Waits beside a tunnel, without a sound, until the path is lost or a relay's credential ends.
+    """Waits beside a tunnel, without a sound, until nothing comes back over its path, or a relay's credential ends.
 
     Then it enters a room whose name only the two know, and tells there how this side's agent stands.
     """
@@ -54,6 +59,7 @@ class Reunion:
         self._own = own
         self._encounter: Encounter | None = None
         self._has_confirmed = False
+        self._trouble, self._relief = trio.Event(), trio.Event()
         tunnel.listeners.append(self._follow)
 
     async def run(self) -> NoReturn:
@@ -64,12 +70,11 @@ class Reunion:
         raise AssertionError("both watch for ever")  # pragma: no cover
 
     async def _watch_path(self) -> NoReturn:
-        narrator = self._tunnel.narrator
         while True:
-            await narrator.lost.wait()
-            with trio.move_on_after(LOSS_PATIENCE):
-                await narrator.connected.wait()
-            if not narrator.connected.is_set():
+            await self._trouble.wait()
+            with trio.move_on_after(TROUBLE_PATIENCE):
+                await self._relief.wait()
+            if not self._relief.is_set():
                 await self._meet()
 
     async def _watch_credentials(self) -> NoReturn:
@@ -90,13 +95,12 @@ class Reunion:
 
     async def _meet(self) -> None:
         """Tell and hear until the tunnel is up again."""
-        narrator = self._tunnel.narrator
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stay)
-                await narrator.connected.wait()
+                await self._relief.wait()
                 with trio.move_on_after(LINGERING):
-                    await narrator.lost.wait()
+                    await self._trouble.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self._encounter, self._has_confirmed = None, False
@@ -153,8 +157,17 @@ class Reunion:
         self._tunnel.driver.flush()
 
     def _follow(self, event: NodeEvent) -> None:
-        if isinstance(event.event, NEWS):
-            self._say()
+        match event.event:
+            case PeerStateChanged(PeerState.SUSPECT | PeerState.CONNECTING):
+                self._relief = trio.Event()
+                self._trouble.set()
+            case PeerStateChanged():
+                self._trouble = trio.Event()
+                self._relief.set()
+            case LocalCandidateFound() | LocalCandidateRemoved() | PeerRestarted():
+                self._say()
+            case _:
+                pass
 
     def _say(self) -> None:
         if self._encounter is not None and self._has_confirmed:
