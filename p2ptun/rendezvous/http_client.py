@@ -151,10 +151,13 @@ class HttpClient:
     async def _read(self, response: httpx.Response) -> bytes:
         """Read a body as it was sent, for what a compressed one grows to is anybody's guess. Raises Trouble."""
         body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise foreign(self.server)
+        with trio.CancelScope() as scope:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    scope.cancel()  # it ends what reads, deep inside httpx, where leaving the loop would not
+        if scope.cancelled_caught:
+            raise foreign(self.server)
         return bytes(body)
 
     def _ensure_open(self) -> None:

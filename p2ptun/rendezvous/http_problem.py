@@ -91,8 +91,8 @@ def _refusal(server: ServerUrl, status: int, problem: Problem) -> RendezvousErro
             reason = told(problem.reason, 40)
             return RoomGone(_ENDINGS.get(reason, "The room was closed."), _NEW_CODE, reason)
     title = told(problem.title).rstrip(".") or f"status {status}"
-    detail = told(problem.detail)
-    return RendezvousError(f"{server} refused: {title}." + (f" {detail}" if detail else ""), told(problem.remedy))
+    detail = told(problem.detail).rstrip(".")
+    return RendezvousError(f"{server} refused: {title}." + (f" {detail}." if detail else ""), told(problem.remedy))
 
 
 def _redirection(server: ServerUrl, path: str, reply: Reply) -> Trouble:

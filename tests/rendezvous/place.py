@@ -133,8 +133,8 @@ class StandIn:
 
 
 @asynccontextmanager
-async def stand_in(reply: Answer, tls: SSLContext | None = None) -> AsyncIterator[StandIn]:
-    """Run a server of the test's own on 127.0.0.1; cut what is open at the end."""
+async def stand_in(reply: Answer, tls: SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[StandIn]:
+    """Run a server of the test's own; cut what is open at the end."""
     server = StandIn(reply)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -143,16 +143,19 @@ async def stand_in(reply: Answer, tls: SSLContext | None = None) -> AsyncIterato
         else:
             await server.serve(trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
 
-    async with listening(serve) as port:
-        server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
+    async with listening(serve, host) as port:
+        shown = f"[{host}]" if ":" in host else host
+        server.url = f"{'https' if tls else 'http'}://{shown}:{port}/"
         yield server
 
 
 @asynccontextmanager
-async def listening(serve: Callable[[trio.SocketStream], Awaitable[None]], port: int = 0) -> AsyncIterator[int]:
-    """Accept connections on 127.0.0.1 and serve each until it ends or we do; yield the port."""
+async def listening(
+    serve: Callable[[trio.SocketStream], Awaitable[None]], host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """Accept connections and serve each until it ends or we do; yield the port."""
     async with trio.open_nursery() as nursery:
-        serve_tcp = partial(trio.serve_tcp, host="127.0.0.1")
+        serve_tcp = partial(trio.serve_tcp, host=host)
         listeners: list[trio.SocketListener] = await nursery.start(serve_tcp, serve, port)
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
