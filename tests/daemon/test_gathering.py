@@ -8,14 +8,16 @@ import pytest
 import trio
 import trio.testing
 
-from p2ptun.daemon.event import ErrorEvent, Event
+from p2ptun.daemon.event import ErrorEvent, Event, GatheredEvent, GatheringEvent
 from p2ptun.daemon.gathering import Gathering, seen_from_outside
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions
 from p2ptun.daemon.relays import Relays
+from p2ptun.ice.config import PathPolicy
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
+from p2ptun.rendezvous.base import IceServer, IceServers
 from p2ptun.stun.binding import answer_binding
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import parse_uri
@@ -71,3 +73,41 @@ async def test_a_public_address_is_seen_as_it_is() -> None:
                     await trio.testing.wait_all_tasks_blocked(0.001)
             assert seen_from_outside(machine.peer) == [str(own.local)]
             nursery.cancel_scope.cancel()
+
+
+async def test_what_a_rendezvous_offers_is_asked_as_well() -> None:
+    told: list[Event] = []
+    narrator, notices, machine = Narrator(told.append), Notices(told.append), Machine(Role.CONTROLLING)
+    with await UdpSocket.bind(LOOPBACK) as server, await UdpSocket.bind(LOOPBACK) as own:
+        relays = Relays(AdhocOptions(), machine.node, narrator, notices)
+        gathering = Gathering(AdhocOptions(), narrator, notices, relays)
+        gathering.expects_offer = True
+        async with trio.open_nursery() as nursery:
+            machine.driver.start(nursery, [own])
+            nursery.start_soon(gathering.find_servers, machine.driver)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not machine.node.relays.is_settled, "somebody may still be named"
+            uri = parse_uri(f"stun:127.0.0.1:{server.local.port}")
+            gathering.offer(IceServers((IceServer(uri),)))
+            (question,), (source,) = await receive(server, 1)
+            assert is_stun(question)
+            answer = answer_binding(question, source)
+            assert answer is not None
+            server.send(answer, source)
+            with trio.fail_after(5):
+                await gathering.gather(machine.peer)
+            gathering.offer(IceServers((IceServer(uri),)))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    [asking, gathered] = [event for event in told if isinstance(event, GatheringEvent | GatheredEvent)]
+    assert asking == GatheringEvent(1)
+    assert isinstance(gathered, GatheredEvent)
+    assert gathered.servers == 1
+
+
+async def test_a_path_policy_decides_what_of_an_offer_is_used() -> None:
+    uris = [parse_uri("stun:192.0.2.1"), parse_uri("turn:192.0.2.1"), parse_uri("turns:192.0.2.1")]
+    assert AdhocOptions(path_policy=PathPolicy.DIRECT).offered(uris).relays == ()
+    assert AdhocOptions(path_policy=PathPolicy.RELAY).offered(uris).reflectors == ()
+    assert AdhocOptions().offered(uris).relays == tuple(uris[1:])
+    assert AdhocOptions().offered(uris).reflectors[0] == uris[0]

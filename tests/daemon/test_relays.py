@@ -287,3 +287,29 @@ async def test_nobody_is_sent_a_description_in_vain(is_described: bool, has_met:
     care.narrator.is_described, care.narrator.has_met = is_described, has_met
     assert len(care.hear(RelayFound(SERVER, RELAYED))) == 1
     assert not care.narrator.changed.is_set()
+
+
+# Credentials that a rendezvous gives
+
+
+async def test_what_a_rendezvous_gave_is_used_and_fetched_anew_when_it_ends() -> None:
+    care = Care()
+    care.relays.accept("turn.example.net", LongTermCredential("1", "x"), 600, 5.0)
+    care.relays.add(SERVER, 5.0)
+    assert not care.relays.borrowed_ended.is_set()
+    async with trio.open_nursery() as nursery:
+        care.start(nursery)
+        care.hear(CredentialWanted("turn.example.net"))
+        await care.relays.borrowed_ended.wait()
+        nursery.cancel_scope.cancel()
+    care.relays.accept("turn.example.net", LongTermCredential("2", "y"), 600, 5.0)
+    given = [(each.username, lifetime) for _, each, lifetime in care.node.given if each is not None]
+    assert given[0] == ("1", 600.0 + 5.0 - 5.0)
+    assert given[1] == ("2", 600.0)
+
+
+async def test_what_the_person_named_is_not_overruled() -> None:
+    care = Care(LOGIN)
+    care.relays.accept("turn.example.net", LongTermCredential("1", "x"), 600, 5.0)
+    care.relays.add(SERVER, 5.0)
+    assert care.node.given == [("turn.example.net", LongTermCredential("alice", "hush-hush"), None)]
