@@ -23,7 +23,10 @@ from tests.server.turn_client import TIMEOUT, TurnClient
 ENTRIES = 8  # rooms that one address may open or join in a minute
 TRUSTED = ("--trusted-proxy", f"{ADDRESS}/32", "--address-entries", str(ENTRIES))
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl"),
+    pytest.mark.xdist_group("proxies"),  # they share a server and two proxies
+]
 
 
 @pytest.fixture(scope="module")
