@@ -18,6 +18,8 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from string import ascii_lowercase
 from typing import Final
 
 from p2ptun.errors import LocalProtocolError, RendezvousError
@@ -35,6 +37,8 @@ MAX_TEXT: Final = 80
 """Characters: the longest code has 36, and may be dressed a little."""
 
 _WORD_BITS, _CHECKSUM_BITS, _MODULUS = 11, 5, 31
+_MAX_WORD: Final = 10  # a longer one looks like none
+_ALIKE: Final = 0.75
 _LABEL: Final = b"p2ptun/1 code"
 _SEPARATORS = re.compile(r"[\s\-_.,;:/\u2010-\u2015\u2212]+")
 # What mail, chat, terminals and shells put around a line, and what nobody sees.
@@ -185,13 +189,12 @@ def _about_unknown(word: str) -> str:
 
 
 def _likely(word: str) -> str | None:
-    """Guess which word was meant: the one of those four letters, or the nearest if it is near."""
+    """Guess which word was meant: the one of those four letters, one that is a slip away, or one that looks alike."""
     same = _beginning_with(word[:PREFIX])
     if len(same) == 1:
         return same[0]
-    tolerance = 1 if len(word) < 6 else 2
-    distance, _, likely = min((_distance(word[:10], known), known[0] != word[0], known) for known in WORDS)
-    return likely if distance <= tolerance else None
+    near = _slips(word[:_MAX_WORD]) or get_close_matches(word[:_MAX_WORD], WORDS, 1, _ALIKE)
+    return min(near, key=lambda known: known[0] != word[0], default=None)
 
 
 def _about_checksum(number: str, words: list[str]) -> str:
@@ -209,21 +212,15 @@ def _small_changes(number: str, words: list[str]) -> Iterator[tuple[str, str, Co
         if swapped != number and _is_number(swapped):
             yield number, swapped, _assemble(int(swapped), words)
     for at, word in enumerate(words):
-        for near in WORDS:
-            if abs(len(near) - len(word)) <= 1 and _distance(word, near) == 1:
-                yield word, near, _assemble(int(number), [*words[:at], near, *words[at + 1 :]])
+        for near in _slips(word):
+            yield word, near, _assemble(int(number), [*words[:at], near, *words[at + 1 :]])
 
 
-def _distance(one: str, other: str) -> int:
-    """Count the letters to insert, leave out, replace, or swap with the next: Damerau and Levenshtein's distance."""
-    before: list[int] = []
-    above = list(range(len(other) + 1))
-    for row, letter in enumerate(one, 1):
-        line = [row]
-        for column, against in enumerate(other, 1):
-            best = min(above[column] + 1, line[-1] + 1, above[column - 1] + (letter != against))
-            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == against:
-                best = min(best, before[column - 2] + 1)
-            line.append(best)
-        before, above = above, line
-    return above[-1]
+def _slips(word: str) -> list[str]:
+    """List the words with one letter more, less or another, or with two neighbours that changed places; sorted."""
+    cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    less = {head + tail[1:] for head, tail in cuts}
+    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in cuts if len(tail) > 1}
+    other = {head + letter + tail[1:] for head, tail in cuts for letter in ascii_lowercase}
+    more = {head + letter + tail for head, tail in cuts for letter in ascii_lowercase}
+    return sorted(near for near in less | swapped | other | more if near != word and _place(near) is not None)
