@@ -95,7 +95,7 @@ function showState(isAway) {
 async function askCounts() {
   clearTimeout(next);
   try {
-    const response = await fetch("/counts", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(10000) });
+    const response = await fetch("/counts", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout?.(10000) });
     if (!response.ok) throw new Error(response.statusText);
     showCounts(await response.json());
     showState(false);
