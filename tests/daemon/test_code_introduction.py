@@ -4,113 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 import trio
 import trio.testing
 
-from p2ptun.daemon.code_introduction import CONFIRMATION_PATIENCE, CodeIntroduction
-from p2ptun.daemon.event import CodeEvent, ErrorEvent, Event, MeetingEvent, VerifyEvent
+from p2ptun.daemon.code_introduction import CONFIRMATION_PATIENCE
+from p2ptun.daemon.event import MeetingEvent, VerifyEvent
 from p2ptun.daemon.introduction import Introduced
-from p2ptun.daemon.options import AdhocOptions, Side
-from p2ptun.daemon.tunnel import Tunnel
-from p2ptun.errors import LocalProtocolError, RendezvousError, RoomGone, RoomUnknown, WrongCode
-from p2ptun.ice.agent import Agent
-from p2ptun.ice.config import AgentConfig
-from p2ptun.ice.credential import Credentials
-from p2ptun.ice.role import Role
-from p2ptun.io.driver import Driver
-from p2ptun.node.peer import Peer
-from p2ptun.noise.keypair import KeyPair
-from p2ptun.rendezvous.base import BurnReason, Notice, Room
-from p2ptun.rendezvous.line import LineReader
-from p2ptun.signal.code import Code, parse_code
+from p2ptun.daemon.options import Side
+from p2ptun.errors import RendezvousError, RoomGone, RoomUnknown, WrongCode
+from p2ptun.rendezvous.base import BurnReason, Notice
+from p2ptun.signal.code import Code
 from p2ptun.signal.description import Kind
 from p2ptun.signal.pairing import CodeConversation
 from p2ptun.tunnel.psk import PskSource
-from tests.daemon.room import SharedRoom, SideOfRoom
-from tests.io.machine import FakeTun
+from tests.daemon.person import Person, PreparedRooms
+from tests.daemon.room import SharedRoom
 
 pytestmark = pytest.mark.trio
 
 
-class OneRoom:
-    """A rendezvous with rooms that the test has prepared, each used once."""
-
-    def __init__(self, *rooms: SideOfRoom) -> None:
-        self._rooms = list(rooms)
-
-    async def open_room(self) -> Room:
-        await trio.lowlevel.checkpoint()
-        return self._rooms.pop(0)
-
-    async def join_room(self, number: str, opening: bytes) -> Room:
-        room = self._rooms.pop(0)
-        assert number == room.number
-        await room.send(opening)
-        return room
-
-    async def enter_room(self, name: str, token: str, opening: bytes) -> Room:
-        raise LocalProtocolError("nobody enters a named room here")
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
-@dataclass
-class Person:
-    """One side: a tunnel without sockets and device, and what it told."""
-
-    side: Side
-    rooms: tuple[SideOfRoom, ...]
-    code: Code | None = None
-    verifies: bool = False
-    answers: bytes = b""
-    told: list[Event] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        options = AdhocOptions(rendezvous=("http://192.0.2.1",), code=self.code, verifies=self.verifies)
-        self.tunnel = Tunnel(options, KeyPair.generate(os.urandom), self.told.append)
-        self.tunnel.driver = Driver(self.tunnel.node, FakeTun(), lambda _: None)
-        self.peer = Peer(
-            "peer", Agent(AgentConfig(), Credentials.generate(os.urandom), Role.CONTROLLING, 1, os.urandom)
-        )
-        self.tunnel.node.add_peer(self.peer, trio.current_time())
-        reading, writing = os.pipe()
-        os.write(writing, self.answers)
-        os.close(writing)
-        self._stdin = reading
-        self.introduction = CodeIntroduction(
-            self.tunnel, self.peer, self.side, OneRoom(*self.rooms), LineReader(reading), None
-        )
-        self.result: Introduced | RendezvousError | None = None
-        self.done = trio.Event()
-
-    async def run(self, nursery: trio.Nursery) -> None:
-        try:
-            self.result = await self.introduction.introduce(nursery)
-        except RendezvousError as error:
-            self.result = error
-        finally:
-            os.close(self._stdin)
-            self.done.set()
-
-    def codes(self) -> list[Code]:
-        return [parse_code(event.code) for event in self.told if isinstance(event, CodeEvent)]
-
-    def notes(self) -> list[str]:
-        return [event.message for event in self.told if isinstance(event, ErrorEvent)]
-
-
-async def meet(alter: Callable[[Code], Code] = lambda code: code, answers: bytes = b"") -> tuple[Person, Person]:
+async def meet(
+    shared: SharedRoom, alter: Callable[[Code], Code] = lambda code: code, answers: bytes = b""
+) -> tuple[Person, Person]:
     """Let alice share and bob join with what he heard of her code."""
-    shared = SharedRoom()
-    alice = Person(Side.SHARE, (shared.sides[0],), None, bool(answers), answers)
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]), None, bool(answers), answers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
-        bob = Person(Side.JOIN, (shared.sides[1],), alter(alice.codes()[0]))
+        bob = Person(Side.JOIN, PreparedRooms(shared.sides[1]), alter(alice.codes()[0]))
         await bob.run(nursery)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -122,7 +45,8 @@ def other_secret(code: Code) -> Code:
 
 
 async def test_both_sides_know_the_same_of_each_other() -> None:
-    alice, bob = await meet()
+    shared = SharedRoom()
+    alice, bob = await meet(shared)
     assert isinstance(alice.result, Introduced)
     assert isinstance(bob.result, Introduced)
     for each in (alice.result, bob.result):
@@ -134,18 +58,19 @@ async def test_both_sides_know_the_same_of_each_other() -> None:
     assert PskSource.PAKE in alice.result.secrets
     assert alice.introduction.standing_secret == bob.introduction.standing_secret != b""
     await alice.introduction.part()
-    assert alice.rooms[0].burnt is BurnReason.DONE
-    assert alice.rooms[0].is_closed
+    assert shared.sides[0].burnt is BurnReason.DONE
+    assert shared.sides[0].is_closed
 
 
 async def test_a_wrong_code_is_told_on_both_sides_and_burns_the_room() -> None:
-    for person in await meet(other_secret):
+    shared = SharedRoom()
+    for person in await meet(shared, other_secret):
         assert isinstance(person.result, WrongCode)
-        assert person.rooms[0].burnt is BurnReason.WRONG_CODE
+    assert [side.burnt for side in shared.sides] == [BurnReason.WRONG_CODE] * 2
 
 
 async def test_words_that_are_confirmed_let_it_go_on() -> None:
-    alice, bob = await meet(answers=b"perhaps\nYES\n")
+    alice, bob = await meet(SharedRoom(), answers=b"perhaps\nYES\n")
     assert isinstance(alice.result, Introduced)
     assert [len(event.words) for event in alice.told if isinstance(event, VerifyEvent)] == [6]
     assert alice.notes()[-1] == "That is neither yes nor no."
@@ -154,15 +79,16 @@ async def test_words_that_are_confirmed_let_it_go_on() -> None:
 
 @pytest.mark.parametrize("answers", [b"no\n", b"\n"])
 async def test_words_that_are_not_confirmed_end_it(answers: bytes) -> None:
-    alice, _ = await meet(answers=answers)
+    shared = SharedRoom()
+    alice, _ = await meet(shared, answers=answers)
     assert isinstance(alice.result, WrongCode)
     assert "weren't confirmed" in str(alice.result)
-    assert alice.rooms[0].burnt is BurnReason.WRONG_CODE
+    assert shared.sides[0].burnt is BurnReason.WRONG_CODE
 
 
 async def test_who_comes_and_keeps_silent_has_had_his_guess(autojump_clock: trio.testing.MockClock) -> None:
     shared = SharedRoom()
-    alice = Person(Side.SHARE, (shared.sides[0],))
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
@@ -182,7 +108,7 @@ async def test_who_comes_and_keeps_silent_has_had_his_guess(autojump_clock: trio
 
 async def test_a_room_that_was_forgotten_is_replaced_and_so_is_its_code() -> None:
     first, second = SharedRoom(), SharedRoom()
-    alice = Person(Side.SHARE, (first.sides[0], second.sides[0]))
+    alice = Person(Side.SHARE, PreparedRooms(first.sides[0], second.sides[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
@@ -190,7 +116,7 @@ async def test_a_room_that_was_forgotten_is_replaced_and_so_is_its_code() -> Non
         await trio.testing.wait_all_tasks_blocked()
         assert len(alice.codes()) == 2
         assert "forgotten" in alice.notes()[-1]
-        bob = Person(Side.JOIN, (second.sides[1],), alice.codes()[1])
+        bob = Person(Side.JOIN, PreparedRooms(second.sides[1]), alice.codes()[1])
         await bob.run(nursery)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -199,7 +125,7 @@ async def test_a_room_that_was_forgotten_is_replaced_and_so_is_its_code() -> Non
 
 async def test_a_third_party_is_told_to_the_person() -> None:
     shared = SharedRoom()
-    alice = Person(Side.SHARE, (shared.sides[0],))
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
@@ -222,7 +148,7 @@ async def test_a_third_party_is_told_to_the_person() -> None:
 )
 async def test_why_a_room_is_gone_is_told(reason: BurnReason | None, kind: type[Exception], words: str) -> None:
     shared = SharedRoom()
-    alice = Person(Side.SHARE, (shared.sides[0],))
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
@@ -235,7 +161,7 @@ async def test_why_a_room_is_gone_is_told(reason: BurnReason | None, kind: type[
 
 async def test_nonsense_in_sealed_letters_is_as_good_as_silence(autojump_clock: trio.testing.MockClock) -> None:
     shared = SharedRoom()
-    alice = Person(Side.SHARE, (shared.sides[0],))
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alice.run, nursery)
         await trio.testing.wait_all_tasks_blocked()
