@@ -65,6 +65,7 @@ class Life:
     conversation: PinnedConversation
     id: bytes
     ended: int | None = None
+    inputs: int = 0  # since it was asked last what it has to send
 
 
 @dataclass
@@ -158,11 +159,17 @@ class World:
         return message is not None
 
     def deliver(self, kind: Kind, message: bytes) -> None:
-        """Bring a side any message, whoever wrote it and for whom."""
+        """Bring a side any message, whoever wrote it and for whom, and let it send what it has to."""
+        self.bring(kind, message)
         if (life := self.alive(kind)) is not None:
+            self._send(life)
+
+    def bring(self, kind: Kind, message: bytes) -> None:
+        """Bring a side any message, while it doesn't get to send anything."""
+        if (life := self.alive(kind)) is not None:
+            life.inputs += 1
             life.conversation.receive_message(message)
             self._note_events(life)
-            self._send(life)
 
     def settle(self, limit: int) -> None:
         """Carry everything until nobody has anything to say."""
@@ -173,7 +180,8 @@ class World:
 
     def _send(self, life: Life) -> None:
         messages = messages_of(life.conversation)
-        assert len(messages) <= 1, "an input is answered by one message at most"
+        assert len(messages) <= life.inputs, "an input is answered by one message at most"
+        life.inputs = 0
         for message in messages:
             self.recorded[life.kind].append(message)
             for room in self.rooms:
@@ -184,6 +192,7 @@ class World:
 
     def _say(self, life: Life, session: Session) -> None:
         session.said += 1
+        life.inputs += 1
         life.conversation.say(repr((life.kind.value, life.number, session.id, session.said)).encode())
 
     def _note_events(self, life: Life) -> None:
