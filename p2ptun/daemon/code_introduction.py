@@ -9,6 +9,7 @@ import trio
 
 from p2ptun.daemon.encounter import Encounter
 from p2ptun.daemon.event import CodeEvent, MeetingEvent, VerifyEvent
+from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, describe
 from p2ptun.daemon.options import Side
 from p2ptun.daemon.tunnel import Tunnel
@@ -36,6 +37,7 @@ PARTING_PATIENCE = 2.0
 """Seconds for a last word to the rendezvous: a person who ends the program is gone by then."""
 
 WRONG_CODE = "Somebody came with a wrong code: it was mistyped, or guessed. Nobody gets a second try at this one."
+VERIFY_ADVICE = "Share again, and give the code to the other side over a channel that nobody else reads."
 STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
 """What makes the last letter out of date."""
 
@@ -256,19 +258,36 @@ class CodeIntroduction:
     # The end
 
     async def _verify(self, words: tuple[str, ...]) -> None:
-        """Have the person compare words. Raises WrongCode when they differ, or nobody says so."""
+        """Have the person compare words, for as long as the other side has nothing against it.
+
+        Raises:
+            WrongCode: The words differ, says a person here or there; or nobody says that they don't.
+            RendezvousError: The other side has gone.
+        """
         self._tunnel.notices.emit(VerifyEvent(list(words)))
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed)
+                await self._compare()
+                nursery.cancel_scope.cancel()
+
+    async def _compare(self) -> None:
         while True:
             line = await self._lines.next_line()
             answer = "no" if line is None else line.strip().lower()
             if answer in ("y", "yes"):
                 return
             if answer in ("n", "no"):
-                raise WrongCode(
-                    "The words weren't confirmed: somebody may sit between the two sides.",
-                    "Share again, and give the code to the other side over a channel that nobody else reads.",
-                )
+                raise WrongCode("The words weren't confirmed: somebody may sit between the two sides.", VERIFY_ADVICE)
             self._tunnel.notices.tell("That is neither yes nor no.", "Type yes when both sides show the same words.")
+
+    async def _heed(self) -> None:
+        while self._problem is None:
+            await self._wait()
+        if isinstance(self._problem, WrongCode):
+            sentence = "At the other side the words weren't confirmed: somebody may sit between the two sides."
+            raise WrongCode(sentence, VERIFY_ADVICE) from self._problem
+        raise self._problem
 
     async def _burn(self, reason: BurnReason) -> None:
         if self._room is not None:
