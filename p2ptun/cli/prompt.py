@@ -135,13 +135,14 @@ def _tab_completes() -> Iterator[None]:
 
 def _completer() -> Callable[[str, int], str | None]:
     """Make what readline asks for one possibility after the other."""
-    known: tuple[str, list[str]] = ("", [])
+    known: list[str] = []
 
     def complete(text: str, number: int) -> str | None:
         nonlocal known
         if number == 0:
-            known = (text, completions(text))
-        found = known[1]
-        return found[number] if number < len(found) else None
+            known = completions(text)
+            if len(known) == 1:
+                known = completions(known[0]) or known  # what follows a whole word, with the same key
+        return known[number] if number < len(known) else None
 
     return complete

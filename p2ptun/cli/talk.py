@@ -109,6 +109,7 @@ class Story:
         self._advice = ADVICE[kind]
         self._draws_qr = draws_qr and self._console.is_terminal
         self._places = Places()
+        self._is_awaiting = False
         self._state = ""
         self._kind = ""
 
@@ -119,11 +120,13 @@ class Story:
                 self._spin(_gathering(event))
             case GatheredEvent():
                 self._tell("gathered", _gathered(event))
+                self._wait()
             case WaitingEvent(kind=kind):
                 self._console.print(QUESTIONS[kind])
             case CodeEvent(code=code):
                 self._show_code(code)
             case MeetingEvent():
+                self._is_awaiting = False
                 self._tell("meeting", "somebody has come; checking the code")
             case VerifyEvent(words=words):
                 self._tell("verify", " ".join(words))
@@ -175,7 +178,13 @@ class Story:
         if self._places.are_usual:
             self._console.print(USUAL_ADVICE.format(options=escape(self._places.options())))
         self._draw(command)
-        self._spin("waiting     for the other side")
+        self._is_awaiting = True
+        self._wait()
+
+    def _wait(self) -> None:
+        """Show that it is the other side's turn, if it is."""
+        if self._is_awaiting:
+            self._spin("waiting     for the other side")
 
     def _draw(self, text: str) -> None:
         """Draw a text as a QR code, if that is wanted."""

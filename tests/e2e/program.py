@@ -229,9 +229,9 @@ class TunnelLab(Lab):
         self._programs.append(program)
         return program
 
-    def start_serve(self, server: Node, relay: bool = True) -> Serve:
+    def start_serve(self, server: Node, relay: bool = True, rooms: bool = False) -> Serve:
         """Run `p2ptun serve` on a server; return when it listens."""
-        serving = Serve(self, server, self._scratch, relay)
+        serving = Serve(self, server, self._scratch, relay, rooms)
         serving.start()
         return serving
 

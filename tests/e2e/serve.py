@@ -1,4 +1,4 @@
-"""`p2ptun serve` on a server of a laboratory: STUN on both of its addresses, and a relay when asked.
+"""`p2ptun serve` on a server of a laboratory: STUN on both of its addresses, a relay or rooms when asked.
 
 ::
 
@@ -23,12 +23,16 @@ from tests.e2e.lab import STUN_PORT, Lab, Node
 
 P2PTUN = str(Path(sys.executable).with_name("p2ptun"))
 TLS_PORTS = (443, 5349)
+HTTP_PORT = 80
 
 
 class Serve:
-    """One server: UDP and TCP on 3478, TLS on 443 and 5349. A relay wants time-limited credentials of its secret."""
+    """One server: UDP and TCP on 3478, TLS on 443 and 5349. A relay wants time-limited credentials of its secret.
 
-    def __init__(self, lab: Lab, node: Node, scratch: Path, has_relay: bool) -> None:
+    With rooms it serves HTTP on port 80 besides, and those who meet there are told of its STUN and its relay.
+    """
+
+    def __init__(self, lab: Lab, node: Node, scratch: Path, has_relay: bool, has_rooms: bool) -> None:
         self.node = node
         self.certificate = scratch / f"{node.name}-serve.pem"
         self.credentials = scratch / f"{node.name}-serve.toml"
@@ -36,6 +40,7 @@ class Serve:
         self._key = scratch / f"{node.name}-serve.key"
         self._secret = scratch / f"{node.name}-serve.secret"
         self._has_relay = has_relay
+        self._has_rooms = has_rooms
         self._process: subprocess.Popen[str] | None = None
         secret = token_hex(16)
         for path, text in ((self._secret, secret), (self.credentials, f'secret = "{secret}"')):
@@ -47,6 +52,11 @@ class Serve:
     def stun(self) -> str:
         """Its URI as a STUN server."""
         return f"stun:{self.node.ipv4}:{STUN_PORT}"
+
+    @property
+    def url(self) -> str:
+        """Where its rooms are."""
+        return f"http://{self.node.ipv4}"
 
     def options(self, *forms: str) -> tuple[str, ...]:
         """Write the options with which p2ptun relays over it, by one transport or several; UDP when none is named."""
@@ -75,6 +85,8 @@ class Serve:
             for port in TLS_PORTS:
                 argv += ["--tls-listen", f"{_host(address)}:{port}"]
         argv += ["--tls-cert", str(self.certificate), "--tls-key", str(self._key)]
+        if self._has_rooms:
+            argv += ["--listen", f"{self.node.ipv4}:{HTTP_PORT}"]
         if self._has_relay:
             argv += ["--relay", "--secret-file", str(self._secret)]
             for address in own:
@@ -85,7 +97,8 @@ class Serve:
         if self._process is None or self._process.poll() is not None:
             raise LabError("p2ptun serve has ended")
         listed = self._lab.run(self.node, ["ss", "-Hlntu"]).stdout
-        return all(f":{port} " in listed for port in (STUN_PORT, *TLS_PORTS))
+        ports = (STUN_PORT, *TLS_PORTS, *([HTTP_PORT] if self._has_rooms else []))
+        return all(f":{port} " in listed for port in ports)
 
 
 def _host(address: IPAddress) -> str:
