@@ -169,11 +169,7 @@ class Rooms:
         return Counts(tally.numbered, tally.named, self._polls.waiting, self._messages)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the store going and forget what is over, until cancelled; then close the store.
-
-        Raises:
-            ConfigError: When the store can't be used as it is configured.
-        """
+        """Keep the store going and forget what is over, until cancelled; then close the store."""
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._store.run, self._changed, self._warn)

@@ -155,10 +155,9 @@ class Store(Protocol):
     async def run(
         self, changed: Changed, warn: Warn, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Do what needs doing in the background; `changed` tells of what other processes did. Started once usable.
+        """Do what needs doing in the background; `changed` tells of what other processes did.
 
-        Raises:
-            ConfigError: When the store can't be used as it is configured.
+        It has started when the store can be used, or is waited for.
         """
         ...
 

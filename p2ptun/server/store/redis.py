@@ -66,14 +66,15 @@ class RedisStore:
     """A Store. `run` must run: it is what finds Redis again when it was away."""
 
     def __init__(self, url: str, limits: RoomLimits | None = None) -> None:
-        """Prepare to use the Redis of a URL. `run` connects.
+        """Look whether the Redis of a URL lets us in. If it isn't there, `run` waits for it.
 
         Raises:
-            ConfigError: When the library isn't installed, or the URL is bad.
+            ConfigError: When the library isn't installed, the URL is bad, or Redis refuses us.
         """
         self.limits = limits or RoomLimits()
         self._redis = _library()
         self._client = _client(self._redis, url)
+        _check(self._redis, self._client)
         source = resources.files("p2ptun.server.store").joinpath("rooms.lua").read_text("utf-8")
         self._script = self._client.register_script(source)
         self._encoded_limits = _encode(self.limits)
@@ -131,19 +132,16 @@ class RedisStore:
     async def run(
         self, changed: Changed, warn: Warn, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listen to what other processes change, and come back to Redis whenever it was away.
-
-        Raises:
-            ConfigError: When Redis doesn't let us in, at first.
-        """
+        """Listen to what other processes change, and come back to Redis whenever it was away."""
         self._warn = warn
         pause = FIRST_PAUSE
-        is_first = True
         while True:
-            subscription = await self._subscribe(is_first)
-            if is_first:
-                task_status.started()
-                is_first = False
+            subscription = await self._subscribe()
+            if subscription is not None:
+                self._is_there = True
+                changed(None)  # what happened before is not known
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
             if subscription is None:
                 await trio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LAST_PAUSE)
@@ -160,22 +158,16 @@ class RedisStore:
         self._is_there = False
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    async def _subscribe(self, is_first: bool) -> PubSub | None:
-        """Connect and subscribe; return None when that fails. Raises ConfigError."""
+    async def _subscribe(self) -> PubSub | None:
+        """Connect and subscribe; return None when that fails."""
         try:
-            subscription = await trio.to_thread.run_sync(self._open_subscription, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(self._open_subscription, abandon_on_cancel=True)
         except self._redis.RedisError as error:
-            if is_first and isinstance(error, (self._redis.AuthenticationError, self._redis.ResponseError)):
-                problem = f"Redis refuses us: {printable(str(error))}"
-                raise ConfigError("", "--store", problem, "Look at the URL's user, password and database.") from error
             self._lose(error)
             return None
-        return subscription
 
     async def _listen(self, subscription: PubSub, changed: Changed) -> None:
         """Tell what others change until Redis is gone."""
-        self._is_there = True
-        changed(None)  # what happened before is not known
         while self._is_there:
             try:
                 rooms = await trio.to_thread.run_sync(self._receive, subscription, abandon_on_cancel=True)
@@ -285,6 +277,17 @@ def _client(library: ModuleType, url: str) -> Redis:
         remedy = "Use redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///path/to/redis.sock."
         raise _config_error("this is no URL of Redis", remedy) from error  # no word of it: it may hold a password
     return client
+
+
+def _check(library: ModuleType, client: Redis) -> None:
+    """Look whether Redis lets us in, if it is there. Raises ConfigError."""
+    try:
+        client.ping()
+    except (library.AuthenticationError, library.ResponseError) as error:
+        remedy = "Look at the URL's user, password and database."
+        raise _config_error(f"Redis refuses us: {printable(str(error)).rstrip('.')}", remedy) from error
+    except library.RedisError:
+        pass  # it isn't there, or busy reading its file
 
 
 def _config_error(problem: str, remedy: str) -> ConfigError:
