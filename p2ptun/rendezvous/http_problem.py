@@ -53,11 +53,7 @@ def refusal(server: ServerUrl, path: str, reply: Reply) -> RendezvousError:
     if reply.status >= 500 or reply.status in PASSING_STATUSES:
         return _passing(server, reply, problem)
     if reply.status == 407:
-        return Trouble(
-            "The proxy asks for a user name and a password.",
-            "Put them into HTTPS_PROXY: http://USER:PASSWORD@PROXY:PORT.",
-            TroubleKind.LASTING,
-        )
+        return _closed_proxy()
     if reply.status == 413:
         return RendezvousError(
             f"{server} refuses a message as too large.",
@@ -144,10 +140,24 @@ def trouble(server: ServerUrl, error: httpx.HTTPError) -> Trouble:
         if isinstance(cause, socket.gaierror):
             return _nameless(server, cause)
     if isinstance(error, httpx.ProxyError):
-        return Trouble(
-            f"The proxy doesn't let us through to {server} ({told(str(error), 80)}).", "Check HTTPS_PROXY and NO_PROXY."
-        )
+        return _blocked(server, told(str(error), 80))
     return _unreachable(server, error)
+
+
+def _blocked(server: ServerUrl, answer: str) -> Trouble:
+    """Say that the proxy refused to connect; `answer` is the status that it gave, and its words."""
+    if answer.startswith("407"):
+        return _closed_proxy()
+    kind = TroubleKind.LASTING if answer.startswith("4") else TroubleKind.PASSING
+    return Trouble(f"The proxy doesn't let us through to {server} ({answer}).", "Check HTTPS_PROXY and NO_PROXY.", kind)
+
+
+def _closed_proxy() -> Trouble:
+    return Trouble(
+        "The proxy asks for a user name and a password.",
+        "Put them into HTTPS_PROXY: http://USER:PASSWORD@PROXY:PORT.",
+        TroubleKind.LASTING,
+    )
 
 
 def _nameless(server: ServerUrl, error: socket.gaierror) -> Trouble:

@@ -63,7 +63,7 @@ def parse_server_url(text: str) -> ServerUrl:
 
 def _host(parts: SplitResult, text: str) -> str:
     host = (parts.hostname or "").lower()
-    if ":" in host:
+    if parts.netloc.startswith("["):
         try:
             return f"[{IPv6Address(host)}]"
         except AddressValueError as error:

@@ -4,9 +4,7 @@ import logging
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from random import Random
 from typing import Any, NoReturn
 
 import pytest
@@ -31,10 +29,8 @@ from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.uri import parse_uri
 from tests.io.certificates import Authority
 from tests.rendezvous.place import (
-    HEALTHY,
     NAME,
     TOKEN_SECRET,
-    Request,
     StandIn,
     Surroundings,
     answer,
@@ -45,57 +41,10 @@ from tests.rendezvous.place import (
     seat,
     stand_in,
 )
+from tests.rendezvous.scripted import NAMED, NEVER, POSTED, SEATED, Running, Script
 
-JUMP = 0.02  # seconds of nothing to do until the clock goes on
-SEATED = answer(201, seat())
-NAMED = answer(200, {**seat(NAME), "side_token": f"{NAME}.{'o' * 43}"})
-POSTED = answer(201, {"sequence": 1})
 LOGIN_PAGE = response(200, b"<html>Welcome to our hotel</html>", "text/html")
 HELLO = {"sequence": 1, "body": "aGVsbG8="}
-
-Main = Callable[[HttpRendezvous, StandIn], Awaitable[None]]
-
-
-class Script:
-    """Answers in turn, the last one again and again; who asks how the server is hears that it is well."""
-
-    def __init__(self, *answers: bytes | None) -> None:
-        self._answers = list(answers)
-
-    async def __call__(self, request: Request) -> bytes | None:
-        if request.path.endswith("healthz"):
-            return HEALTHY
-        found = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if found == b"never":
-            await trio.sleep_forever()
-        return found
-
-
-class Running:
-    """A client at a stand-in, on a clock that jumps over every wait. Time begins at 0."""
-
-    def __init__(self, *answers: bytes | None) -> None:
-        self.surroundings = Surroundings()
-        self._reply: Callable[[Request], Awaitable[bytes | None]] = Script(*answers)
-
-    def run(self, main: Main) -> list[str]:
-        """Run a test; return what was asked for."""
-        server: StandIn
-
-        async def meet() -> None:
-            nonlocal server
-            async with stand_in(self._reply) as server:
-                rendezvous = HttpRendezvous(server.url, self.surroundings.context, Random(1))
-                await rendezvous._client.prepare()
-                clock.autojump_threshold = JUMP
-                try:
-                    await main(rendezvous, server)
-                finally:
-                    await rendezvous.aclose()
-
-        clock = trio.testing.MockClock()
-        trio.run(meet, clock=clock)
-        return server.asked
 
 
 def refused(kind: type[RendezvousError], words: str, *answers: bytes | None) -> tuple[RendezvousError, list[str]]:
@@ -296,7 +245,7 @@ def test_what_passes_is_waited_for(trouble: bytes | None) -> None:
         (None, "connection to http://127.0.0.1:[0-9]+/ broke"),
         (response(503), r"can't answer just now \(status 503\)"),
         (problem(503, "unavailable", title="Out of order"), r"can't answer just now \(Out of order\)"),
-        (b"never", "didn't answer"),
+        (NEVER, "didn't answer"),
         (problem(429, "too-many-requests", Retry_After="1"), "asks to wait for 1 s"),
     ],
 )
@@ -498,7 +447,7 @@ def test_nothing_can_be_asked_after_the_end() -> None:
         with pytest.raises(RendezvousEnded):
             await rendezvous.open_room()
 
-    Running(SEATED, b"never").run(main)
+    Running(SEATED, NEVER).run(main)
 
 
 def test_tokens_are_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
