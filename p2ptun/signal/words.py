@@ -57,7 +57,7 @@ eclipse ecology economy eddy edge edible edict editor educate effort eggplant eg
 elbow elder electric elegant element elephant eleven elf elite elk ellipse elm email embark ember emblem embrace
 emerald emotion employ empty emu enable enact enamel enchant enclose encore endorse endure energy engage engine
 engrave enhance enigma enjoy enlarge enlist enrich enroll ensemble enter entire entry envelope enzyme epic episode
-equator equip erosion escort espresso essay essence estate estuary etching eternal ethics evening everyone evident
+equator equip erosion escape espresso essay essence estate estuary etching eternal ethics evening everyone evident
 evolve example excerpt excite exclaim exhibit expand explore export express extent extra eyelash fable fabric face
 fact faculty fairy falcon fame family fantasy farewell farm fashion fast father faucet feast feather federal fedora
 feel fence ferry festival fetch fiction fiddle field fiesta fifty figure filament film filter final finch find fine
@@ -84,8 +84,8 @@ league learn leather lecture ledge legacy legend legume lemon length lens lentil
 library lichen lifeboat lift light lilac lily limb lime limit linden linen linger lion liquid list litmus litter
 lizard llama loaf lobster locate locker lodge loft log longest lookout loom loop lotion lotus lounge loyal lozenge
 lucky lullaby lumber lunar lunch luxury lychee lyric macaroni machine maestro magenta magic magnet magpie mahogany
-maid mallet mammoth manage mango manor mansion manual maple marathon marble margin marigold market maroon mascot mask
-massage master match mauve maximum may maze meadow mechanic media mellow melon memory mental merit mermaid merry mesh
+mail mallet mammoth manage mango manor mansion manual maple marathon marble margin marigold market maroon mascot mask
+mason master match mauve maximum may maze meadow mechanic media mellow melon memory menu merit mermaid merry mesh
 method metro micro midnight mighty mile milk millet mimic mineral mint minute mirror mission mitten mix mobile mocha
 modern module molar moment money monitor monsoon month monument moon moose morning morsel mosaic moss motel mother
 motor mountain mouse movie muesli muffin mulberry mumble museum mushroom music mustard myself mystery myth nail name
@@ -103,7 +103,7 @@ popcorn poppy popular porch porridge port position postcard potato pottery pouch
 prince prism private prize problem process produce profile program project promise proper protein proud proverb prune
 public pudding pumpkin pupil puppet purple puzzle pyramid python quail quality quantum quarter queen question quick
 quiet quilt quince quiz quota rabbit raccoon race racket radar radio raft ragtime rail rain raisin ramble ramp ranch
-random rap rattle raven razor react ready rebound recall recipe recline recover recruit red reed reef referee refill
+random rapid rattle raven razor react ready rebound recall recipe recline recover recruit red reed reef referee refill
 reflect refresh refuge region reign rejoice relay relish remind remote renew repair reply request rescue resort
 respond restore result return reunion reveal review reward rewrite rhino rhubarb ribbon rice rich riddle ride ridge
 right rigid ripple ritual river road roam roast robe robin robot robust rock rodeo roll romance roof room rooster rope
