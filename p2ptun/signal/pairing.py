@@ -195,9 +195,9 @@ class CodeConversation:
         self._waiting.append(frame)
 
     def _receive_waiting(self) -> None:
-        """Judge what waited, confirmation first."""
+        """Judge what waited; letters wait on until the confirmation is judged."""
         waiting, self._waiting = self._waiting, []
-        for frame in sorted(waiting, key=lambda frame: frame.kind.value):
+        for frame in waiting:
             self._receive(frame)
 
     def _receive_confirmation(self, confirmation: bytes, channel: Channel) -> None:

@@ -12,7 +12,7 @@ from p2ptun.signal.code import Code
 from p2ptun.signal.conversation import MAX_SAID, Confirmed, Conversation, Heard, Met, RefusalReason, Refused
 from p2ptun.signal.description import Kind
 from p2ptun.signal.envelope import MAX_ENVELOPE_SIZE, Frame, FrameKind, decode_envelope, encode_envelope
-from p2ptun.signal.kem import CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE
+from p2ptun.signal.kem import CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, KemKey
 from p2ptun.signal.pairing import MAX_WAITING, CodeConversation, DropReason
 from p2ptun.signal.pake import Pake
 from p2ptun.tunnel.psk import PskSource
@@ -126,6 +126,15 @@ def test_another_code_is_refused_on_both_sides() -> None:
         assert events_of(conversation) == [Refused(RefusalReason.WRONG_CODE)]
         conversation.say(b"more")
         assert messages_of(conversation) == []
+
+
+def test_what_was_said_does_not_leave_after_a_wrong_proof() -> None:
+    sharer, joiner = introduced(WRONG)
+    [proof] = messages_of(joiner)
+    sharer.say(b"offer")
+    sharer.receive_message(proof)
+    assert events_of(sharer) == [Refused(RefusalReason.WRONG_CODE)]
+    assert messages_of(sharer) == []
 
 
 def test_a_code_of_another_room_is_another_code() -> None:
@@ -400,6 +409,7 @@ def test_wiping_ends_it() -> None:
         assert messages_of(sharer) == []
         assert events_of(sharer) == []
         assert sharer.dropped == {DropReason.OVER: 1}
+        assert not [value for value in vars(sharer).values() if isinstance(value, Pake | KemKey)]
 
 
 def test_nothing_secret_is_shown() -> None:
