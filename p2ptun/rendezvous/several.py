@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from p2ptun.errors import LocalProtocolError, RendezvousError
+from p2ptun.errors import LocalProtocolError, RendezvousError, RoomUnknown
 from p2ptun.rendezvous.base import BurnReason, Context, Delivery, IceServers, Rendezvous, Room
 from p2ptun.rendezvous.several_room import SeveralRoom, Side
 from p2ptun.rendezvous.together import first_of
@@ -143,6 +143,8 @@ class SeveralRendezvous:
         if not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
             raise LocalProtocolError("no number of a room")
         at_place, place = divmod(int(number), len(self._members))
+        if not at_place:
+            raise RoomUnknown("There is no such room.", "Check the code and that both sides use the same --rendezvous.")
         return PlacedRoom(await self._members[place].rendezvous.join_room(str(at_place), opening), number)
 
     async def enter_room(self, name: str, token: str, opening: bytes) -> Room:

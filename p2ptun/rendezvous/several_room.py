@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random, SystemRandom
 from typing import Final
@@ -100,6 +100,7 @@ class SeveralRoom:
     def __init__(self, sides: Sequence[Side], random: Random | None = None) -> None:
         self._sides = sides
         self._random = random or SystemRandom()
+        self._received: deque[Delivery] = deque()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     @property
@@ -127,8 +128,11 @@ class SeveralRoom:
 
     async def receive(self) -> Delivery:
         """Wait for the next thing that comes anywhere. Raises RendezvousError."""
+        await trio.lowlevel.checkpoint()
         while True:
-            delivery = await self._next()
+            if not self._received:
+                await self._attend()
+            delivery = self._received.popleft()
             if isinstance(delivery, Notice) or self._is_new(delivery):
                 return delivery
 
@@ -159,24 +163,38 @@ class SeveralRoom:
                 await side.room.aclose()
         await trio.lowlevel.checkpoint()
 
-    async def _next(self) -> Delivery:
-        return await first_of([self._receiver(side) for side in self._sides])
+    async def _attend(self) -> None:
+        """Be everywhere until something has come. Several things may, at once."""
+        failures: list[RendezvousError] = []
+        async with trio.open_nursery() as nursery:
 
-    def _receiver(self, side: Side) -> Callable[[], Awaitable[Delivery]]:
-        """Make what receives at one place, and delivers meanwhile what waits for it."""
-
-        async def receive() -> Delivery:
-            backoff = Backoff(self._random)
-            while True:
+            async def attend(side: Side) -> None:
                 try:
-                    return await beside(side.keep_delivering, side.receive)
+                    await self._attend_one(side)
                 except RendezvousError as error:
-                    side.leave(error)
-                    if all(each.problem is not None for each in self._sides):
-                        raise
-                await trio.sleep(backoff.next_delay())
+                    failures.append(error)
+                nursery.cancel_scope.cancel()
 
-        return receive
+            for side in self._sides:
+                nursery.start_soon(attend, side)
+        if not self._received:
+            raise failures[0]
+
+    async def _attend_one(self, side: Side) -> None:
+        """Put down the next thing that comes at one place, and deliver meanwhile what waits for it."""
+
+        async def receive() -> None:
+            self._received.append(await side.receive())
+
+        backoff = Backoff(self._random)
+        while True:
+            try:
+                return await beside(side.keep_delivering, receive)
+            except RendezvousError as error:
+                side.leave(error)
+                if all(each.problem is not None for each in self._sides):
+                    raise
+            await trio.sleep(backoff.next_delay())
 
     def _is_new(self, message: bytes) -> bool:
         """Tell whether a message hasn't been delivered lately, and remember it."""
