@@ -16,6 +16,7 @@ from p2ptun.server.event import (
     ReadyEvent,
     RefusedEvent,
     ReloadedEvent,
+    RoomsEvent,
     SkippedEvent,
 )
 
@@ -39,6 +40,14 @@ LINES: list[tuple[Event, str]] = [
     (
         RefusedEvent("tcp", "192.0.2.3:4", "allocate", 401, "Unauthenticated", ""),
         "refused    192.0.2.3:4 (unknown, tcp): allocate: 401 Unauthenticated",
+    ),
+    (ListeningEvent("http", "127.0.0.1", 8080), "http       127.0.0.1:8080"),
+    (ReadyEvent(False, [], 1, 2, has_stun=False, store="sqlite"), "serving    rooms, kept in SQLite"),
+    (ReadyEvent(False, [], 1, 2, store="redis"), "serving    rooms, kept in Redis; STUN"),
+    (RoomsEvent(1, 2, 3, 4, {}), "rooms      1 with numbers, 2 with names; 3 polls, 4 messages"),
+    (
+        RoomsEvent(0, 0, 0, 0, {"not-found": 2, "full": 1}),
+        "rooms      0 with numbers, 0 with names; 0 polls, 0 messages; refused full: 1, not-found: 2",
     ),
     (SkippedEvent(7), "skipped    7 more of these"),
     (ReloadedEvent(), "reloaded   the certificate"),

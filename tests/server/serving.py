@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from p2ptun.types import Endpoint
 from tests.free_port import free_port
@@ -51,57 +51,22 @@ def make_certificate(directory: Path, name: str = "localhost") -> tuple[Path, Pa
     return certificate, key
 
 
-class Serving:
-    """A server that relays on loopback, for the users of the tests.
+ProcessT = TypeVar("ProcessT", bound="ServerProcess")
 
-    ::
 
-        with Serving(tmp_path) as server:
-            client = server.udp()
-    """
+class ServerProcess:
+    """A server and what it tells."""
 
-    def __init__(self, directory: Path, *options: str, has_tls: bool = False) -> None:
-        self.port = free_port()
-        self.tls_port = free_port()
-        self.certificate = make_certificate(directory) if has_tls else None
+    def __init__(self, *options: str) -> None:
         self.events: list[Json] = []
-        relay = ("--relay", "--relay-address", ADDRESS, "--users", str(users_file(directory)))
-        tls: tuple[str, ...] = ()
-        if self.certificate:
-            files = ("--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1]))
-            tls = ("--tls-listen", f"{ADDRESS}:{self.tls_port}", *files)
-        self._command = [
-            *(P2PTUN, "serve", "--json", "--stun-listen", f"{ADDRESS}:{self.port}"),
-            *(*relay, *tls, *options),
-        ]
+        self._command = [P2PTUN, "serve", "--json", *options]
         self._news = threading.Condition()
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it listens, for UDP and TCP."""
-        return Endpoint.of(ADDRESS, self.port)
 
     @property
     def resident(self) -> int:
         """Bytes of memory that it holds."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
-
-    def udp(self) -> TurnClient:
-        """Connect a client by UDP."""
-        return TurnClient(connect_udp(self.endpoint))
-
-    def tcp(self) -> TurnClient:
-        """Connect a client by TCP."""
-        return TurnClient(socket.create_connection((ADDRESS, self.port), TIMEOUT))
-
-    def tls(self) -> TurnClient:
-        """Connect a client by TLS, which checks the certificate."""
-        assert self.certificate is not None
-        context = ssl.create_default_context(cafile=str(self.certificate[0]))
-        context.set_alpn_protocols(["stun.turn"])
-        plain = socket.create_connection((ADDRESS, self.tls_port), TIMEOUT)
-        return TurnClient(context.wrap_socket(plain, server_hostname=ADDRESS))
 
     def expect(self, kind: str, timeout: float = TIMEOUT, **fields: object) -> Json:
         """Wait for an event of this kind with these fields, among all that came or will."""
@@ -122,7 +87,7 @@ class Serving:
         self._reader.join(5)
         return self.events[-1]
 
-    def __enter__(self) -> Serving:
+    def __enter__(self: ProcessT) -> ProcessT:
         environment = {**os.environ, "NO_COLOR": "1"}
         self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True, env=environment)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -144,3 +109,74 @@ class Serving:
             with self._news:
                 self.events.append(json.loads(line))
                 self._news.notify_all()
+
+
+class Serving(ServerProcess):
+    """A server that relays on loopback, for the users of the tests.
+
+    ::
+
+        with Serving(tmp_path) as server:
+            client = server.udp()
+    """
+
+    def __init__(self, directory: Path, *options: str, has_tls: bool = False) -> None:
+        self.port = free_port()
+        self.tls_port = free_port()
+        self.certificate = make_certificate(directory) if has_tls else None
+        relay = ("--relay", "--relay-address", ADDRESS, "--users", str(users_file(directory)))
+        tls: tuple[str, ...] = ()
+        if self.certificate:
+            files = ("--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1]))
+            tls = ("--tls-listen", f"{ADDRESS}:{self.tls_port}", *files)
+        super().__init__("--stun-listen", f"{ADDRESS}:{self.port}", *relay, *tls, *options)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, for UDP and TCP."""
+        return Endpoint.of(ADDRESS, self.port)
+
+    def udp(self) -> TurnClient:
+        """Connect a client by UDP."""
+        return TurnClient(connect_udp(self.endpoint))
+
+    def tcp(self) -> TurnClient:
+        """Connect a client by TCP."""
+        return TurnClient(socket.create_connection((ADDRESS, self.port), TIMEOUT))
+
+    def tls(self) -> TurnClient:
+        """Connect a client by TLS, which checks the certificate."""
+        assert self.certificate is not None
+        context = ssl.create_default_context(cafile=str(self.certificate[0]))
+        context.set_alpn_protocols(["stun.turn"])
+        plain = socket.create_connection((ADDRESS, self.tls_port), TIMEOUT)
+        return TurnClient(context.wrap_socket(plain, server_hostname=ADDRESS))
+
+
+class HttpServing(ServerProcess):
+    """A server of rooms on loopback, over HTTP, and over HTTPS with a certificate.
+
+    ::
+
+        with HttpServing() as server:
+            httpx.post(server.url + "/v1/rooms")
+    """
+
+    def __init__(self, *options: str, certificate: tuple[Path, Path] | None = None) -> None:
+        self.port = free_port()
+        self.secure_port = free_port()
+        tls: tuple[str, ...] = ()
+        if certificate:
+            files = ("--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]))
+            tls = ("--https-listen", f"{ADDRESS}:{self.secure_port}", *files)
+        super().__init__("--listen", f"{ADDRESS}:{self.port}", *tls, *options)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://{ADDRESS}:{self.port}"
+
+    @property
+    def secure_url(self) -> str:
+        """Where it is with TLS."""
+        return f"https://{ADDRESS}:{self.secure_port}"

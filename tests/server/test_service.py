@@ -7,14 +7,17 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.ephemeral import ephemeral_credential
 from tests.free_port import free_port
-from tests.server.serving import ADDRESS, P2PTUN, Serving, make_certificate, private_file
-from tests.server.turn_client import ALICE, Refusal, TurnClient, connect_udp, endpoint, peer_socket
+from tests.server.serving import ADDRESS, P2PTUN, HttpServing, Serving, make_certificate, private_file
+from tests.server.turn_client import ALICE, TIMEOUT, Refusal, TurnClient, connect_udp, endpoint, peer_socket
 
 CHANNEL = 0x4001
 LOOPBACK = ("--allow-peer", "127.0.0.0/8")
@@ -161,3 +164,65 @@ def test_clients_see_only_modern_tls(tmp_path: Path) -> None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with socket.create_connection((ADDRESS, server.tls_port), 5) as plain, context.wrap_socket(plain) as sock:
             assert sock.version() == "TLSv1.3"
+
+
+def test_rooms_are_served_without_anything_else() -> None:
+    with HttpServing() as server:
+        assert server.expect("ready")["store"] == "memory"
+        assert not server.expect("ready")["has_stun"]
+        assert server.expect("listening")["transport"] == "http"
+        assert httpx.post(f"{server.url}/v1/rooms", trust_env=False).status_code == 201
+        began_at = time.monotonic()
+        with socket.create_connection((ADDRESS, server.port)) as silent, poll(server) as waiting:
+            assert server.stop()["event"] == "closed"
+            assert time.monotonic() - began_at < TIMEOUT
+            assert waiting.makefile("rb").read().startswith(b"HTTP/1.1 200")
+            assert silent.recv(1) == b""
+
+
+def poll(server: HttpServing) -> socket.socket:
+    """Begin to wait for a message."""
+    room = httpx.post(f"{server.url}/v1/rooms", trust_env=False).json()
+    sock = socket.create_connection((ADDRESS, server.port), TIMEOUT)
+    head = f"GET /v1/rooms/{room['room']}/messages?wait=25 HTTP/1.1\r\nHost: x\r\n"
+    sock.sendall(f"{head}Authorization: Bearer {room['side_token']}\r\n\r\n".encode())
+    end = time.monotonic() + TIMEOUT
+    while "p2ptun_polls_waiting 1.0" not in httpx.get(f"{server.url}/metrics", trust_env=False).text:
+        assert time.monotonic() < end
+    return sock
+
+
+def test_clients_of_rooms_are_told_of_the_relay(tmp_path: Path) -> None:
+    secret = private_file(tmp_path / "secret", "shared\n")
+    port = free_port()
+    listen, address = ("--listen", f"{ADDRESS}:{port}"), f"{ADDRESS}:{port}"
+    with Serving(tmp_path, *listen, "--secret-file", str(secret), has_tls=True) as server:
+        ice = httpx.post(f"http://{address}/v1/rooms", trust_env=False).json()["ice"]
+        stun, turn = ice["servers"]
+        assert stun == {"urls": [f"stun:{ADDRESS}:{server.port}"]}
+        assert turn["urls"][-1] == f"turns:{ADDRESS}:{server.tls_port}?transport=tcp"
+        client = TurnClient(connect_udp(server.endpoint), LongTermCredential(turn["username"], turn["credential"]))
+        client.allocate()
+        assert "p2ptun_relay_allocations 1.0" in httpx.get(f"http://{address}/metrics", trust_env=False).text
+        client.release()
+        client.socket.close()
+
+
+def test_https_takes_up_a_new_certificate_too(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path)
+    (tmp_path / "new").mkdir()
+    with HttpServing(certificate=files) as server:
+        for new, old in zip(make_certificate(tmp_path / "new"), files, strict=True):
+            shutil.copy(new, old)
+        server.process.send_signal(signal.SIGHUP)
+        server.expect("reloaded")
+        context = ssl.create_default_context(cafile=str(files[0]))  # trusts the new one only
+        assert httpx.get(f"{server.secure_url}/healthz", verify=context, trust_env=False).json() == {"status": "ok"}
+
+
+def test_a_store_that_cannot_be_had_is_explained() -> None:
+    finished = start(Path(), "--listen", f"{ADDRESS}:{free_port()}", "--store", "nonsense")
+    assert finished.returncode == 2
+    assert "--store" in finished.stderr
+    assert "memory" in finished.stderr
+    assert "Traceback" not in finished.stderr

@@ -29,6 +29,9 @@ MAX_PATH: Final = 256
 HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """What every answer says that doesn't say otherwise. Answers hold tokens and messages: nobody keeps them."""
 
+GONE: Final = "gone"
+"""What stands for a status when the client left before the answer."""
+
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 _TARGET: Final = re.compile(rb"(?:https?://[^/?#]*)?(/[A-Za-z0-9._~/-]*)", re.ASCII | re.IGNORECASE)  # RFC 9112 3.2
@@ -64,7 +67,7 @@ class Application:
         finally:
             template = self._templates.get(scope.get("endpoint", _route), "other")
             method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.requests.labels(method, template, str(status or HTTPStatus.INTERNAL_SERVER_ERROR.value)).inc()
+            self._metrics.requests.labels(method, template, str(status or GONE)).inc()
 
     def _enter(self, scope: Scope) -> ASGIApp:
         """Decide who answers. Paths of ours need no escapes: what has some is none of them, however it is read."""

@@ -84,9 +84,10 @@ class Connection:
         if not self._is_gone:
             await self._linger()
 
-    def end(self, problem: str = "") -> None:
-        """End it from our side, as soon as what is being answered is."""
+    def end(self) -> None:
+        """End it from our side, unless something is being answered."""
         if not self.is_busy:
+            self._is_gone = True  # there is no last word to wait for
             self._finish()
 
     async def _read(self, protocol: Http1) -> None:

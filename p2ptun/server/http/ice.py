@@ -87,5 +87,8 @@ def own_uris(
 
 
 def _places(endpoints: Iterable[Endpoint], public_name: str) -> list[tuple[str, int]]:
-    places = dict.fromkeys((public_name or str(each.address), each.port) for each in endpoints)
+    """List hosts and ports. Loopback leads others nowhere: it is named where there is nothing else, as in tests."""
+    known = list(endpoints)
+    reachable = [each for each in known if not each.address.is_loopback] or known
+    places = dict.fromkeys((public_name or str(each.address), each.port) for each in reachable)
     return list(places)[:MOST_ADDRESSES]

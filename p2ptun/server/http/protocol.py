@@ -97,7 +97,7 @@ class Call:
         self._context = context
         self._put, self._get = trio.open_memory_channel[Any](QUEUED_EVENTS)
         self._is_whole = False
-        self._has_begun = False
+        self._is_answered = False
         self._cancel = trio.CancelScope()
 
     async def run(self, app: AppWrapper) -> None:
@@ -114,7 +114,8 @@ class Call:
     async def put(self, event: ASGIReceiveEvent) -> None:
         """Take a piece of the body, or the news that the client is gone. What nobody reads any more is dropped."""
         if event["type"] == "http.disconnect":
-            self._cancel.deadline = trio.current_time() + GONE_GRACE
+            if not self._is_answered:
+                self._cancel.deadline = trio.current_time() + GONE_GRACE
             return
         self._is_whole = self._is_whole or (event["type"] == "http.request" and not event["more_body"])
         with suppress(trio.BrokenResourceError):
@@ -124,6 +125,7 @@ class Call:
         if event["type"] == "http.response.start" and (not self._is_whole or self._context.terminated.is_set()):
             event["headers"] = [*event["headers"], (b"connection", b"close")]
         elif event["type"] == "http.response.body" and not event.get("more_body", False):
+            self._is_answered = True
             self._get.close()
         await self._reply(event)
 
