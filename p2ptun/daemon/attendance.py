@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Final, NoReturn
 
 import trio
@@ -23,6 +24,8 @@ PATIENCE: Final = 30.0
 FIRST_PAUSE: Final = 0.25  # seconds before it is entered again, at first; twice as many each time
 LAST_PAUSE: Final = 30.0
 
+FRESH: Final = 2.0  # seconds: what was open for less is as good as new
+
 ABSENT: Final = "rendezvous-room"
 """The notice that stands while there is no room to be in."""
 
@@ -30,26 +33,31 @@ ABSENT: Final = "rendezvous-room"
 class Attendance:
     """Stays in the room as long as `run` does, whatever becomes of the rendezvous.
 
-    One that can't be reached is no event: the room waits for it. One that has forgotten the room is entered anew.
+    One that can't be reached is no event: the room waits for it. One that has forgotten the room is entered anew. What
+    is open towards it may be as dead as a path that has gone silent, without anybody being told: then `refresh`.
     """
 
     def __init__(
         self,
-        rendezvous: Rendezvous,
+        dial: Callable[[], Rendezvous],
         secret: bytes,
         kind: Kind,
         notices: Notices,
         listen: Listener,
         offer: Callable[[IceServers], None],
     ) -> None:
-        """`secret` is what the two machines share, `listen` is told what happens, `offer` which servers there are."""
-        self._rendezvous = rendezvous
+        """`dial` makes the rendezvous, without a connection, and `secret` is what the two machines share.
+
+        `listen` is told what happens, `offer` which servers there are.
+        """
+        self._dial = dial
         self._secret = secret
         self._kind = kind
         self._notices = notices
         self._listen = listen
         self._offer = offer
         self._room: Room | None = None
+        self._entered_at = 0.0
         self._scope = trio.CancelScope()
         self.begin_anew()
 
@@ -62,6 +70,11 @@ class Attendance:
         self._conversation = PinnedConversation(self._secret, self._kind, os.urandom)
         self._encounter = Encounter(self._conversation, self._listen)
         self._scope.cancel()
+
+    def refresh(self) -> None:
+        """Enter the room over new connections, as soon as the present ones aren't new themselves."""
+        if self._room is not None:
+            self._scope.deadline = min(self._scope.deadline, self._entered_at + FRESH)
 
     async def run(self) -> NoReturn:
         """Stay until cancelled."""
@@ -90,18 +103,17 @@ class Attendance:
 
     async def _stay(self) -> RendezvousError:
         """Be in the room until that fails, and tell why."""
-        encounter, room = self._encounter, None
+        name, token = room_name(self._secret), side_token(self._secret, self._kind)
+        encounter = self._encounter
         try:
-            name, token = room_name(self._secret), side_token(self._secret, self._kind)
-            self._room = room = await self._rendezvous.enter_room(name, token, encounter.opening())
-            self._notices.withdraw(ABSENT)
-            self._offer(room.ice)
             with single_error():
-                await encounter.run(room)
+                async with aclosing(self._dial()) as rendezvous:
+                    self._room = await rendezvous.enter_room(name, token, encounter.opening())
+                    self._entered_at = trio.current_time()
+                    self._notices.withdraw(ABSENT)
+                    self._offer(self._room.ice)
+                    await encounter.run(self._room)
         except RendezvousError as error:
             return error
         finally:
             self._room = None
-            if room is not None:
-                with trio.move_on_after(1, shield=True):
-                    await room.aclose()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Final, NoReturn
 
 import trio
@@ -23,6 +22,7 @@ from p2ptun.daemon.options import AdhocOptions
 from p2ptun.daemon.outcome import remedy
 from p2ptun.daemon.tunnel import Tunnel, texts
 from p2ptun.errors import AuthenticationFailed, ConfigError, MalformedPacket
+from p2ptun.ice.event import RestartReason
 from p2ptun.ice.nat_hint import NatHint
 from p2ptun.ice.role import Role
 from p2ptun.io import netlink
@@ -39,7 +39,7 @@ from p2ptun.node.event import (
 from p2ptun.node.link import Identity
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.peer import Peer
-from p2ptun.rendezvous.base import Context, IceServers, Notice
+from p2ptun.rendezvous.base import Context, IceServers, Notice, Rendezvous
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.rendezvous.registry import open_rendezvous
 from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard, Met
@@ -52,6 +52,9 @@ from p2ptun.types import IPInterface, IPNetwork
 
 STALE: Final = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted, PeerStateChanged)
 """What may make the last letter out of date, or a letter the only way to say something."""
+
+WELL: Final = (PeerState.CONNECTED, PeerState.IDLE)
+"""Where a peer stands when the tunnel itself carries what there is to say."""
 
 LETTERS_PER_SECOND: Final = 0.1
 LETTER_BURST: Final = 10
@@ -97,13 +100,13 @@ class PinnedTunnel:
             P2ptunError: With a sentence and a remedy for the person who called.
         """
         tunnel = self._tunnel
-        rendezvous = open_rendezvous(self._config.rendezvous, self._context())
-        async with aclosing(rendezvous), tunnel.running() as nursery:
+        self._dial()  # a place that can't be used is told before anything is opened
+        async with tunnel.running() as nursery:
             await self._configure()
             self._begin_peer()
             tunnel.listeners.append(self._follow)
             self._attendance = Attendance(
-                rendezvous, self._secret, self._kind, tunnel.notices, self._listen, self._offer
+                self._dial, self._secret, self._kind, tunnel.notices, self._listen, self._offer
             )
             for task in (
                 self._attendance.run,
@@ -111,20 +114,26 @@ class PinnedTunnel:
                 self._speak,
                 self._revive,
                 self._remind,
+                self._watch_network,
                 self._watch_credentials,
             ):
                 nursery.start_soon(task)
             await tunnel.gathering.find_servers(tunnel.driver)
 
-    def _context(self) -> Context:
+    def _dial(self) -> Rendezvous:
+        """Make a rendezvous that has no connection yet. Raises ConfigError when the configuration names none."""
         notices = self._tunnel.notices
-        return Context(
+        context = Context(
             lambda line: None,
             LineReader(STDIN),
             self._config.ca_file,
             lambda message, advice: notices.warn(RENDEZVOUS, message, advice),
             lambda: notices.withdraw(RENDEZVOUS),
         )
+        try:
+            return open_rendezvous(self._config.rendezvous, context)
+        except ConfigError as error:
+            raise ConfigError(str(self._config.path), "rendezvous.url", error.problem, error.remedy) from error
 
     async def _configure(self) -> None:
         """Give the interface its addresses, and lead to it what the other side may have."""
@@ -175,6 +184,8 @@ class PinnedTunnel:
 
     def _follow(self, event: NodeEvent) -> None:
         match event.event:
+            case PeerRestarted(_, reason) if reason is not RestartReason.PEER:
+                self._attendance.refresh()
             case PeerStateChanged(PeerState.FAILED, reason) if reason not in (None, FailureReason.PEER_CLOSED):
                 self._explain(reason)
                 self._failed.set()
@@ -215,6 +226,12 @@ class PinnedTunnel:
                 )
                 await narrator.connected.wait()
                 notices.withdraw(NO_CONNECTION)
+
+    async def _watch_network(self) -> NoReturn:
+        """Enter the room anew from another network: what was open in the old one is dead."""
+        while True:
+            await self._tunnel.narrator.moved.wait()
+            self._attendance.refresh()
 
     async def _watch_credentials(self) -> NoReturn:
         """Fetch new credentials for the relays that the rendezvous offers, when the old ones end."""
@@ -267,14 +284,14 @@ class PinnedTunnel:
             self._attendance.say(encode_letter(Letter(self._own, state)))
 
     async def _speak(self) -> NoReturn:
-        """Say what is new as long as there is no path on which the tunnel could."""
+        """Say what is new as long as the tunnel can't be relied on to carry it."""
         while True:
             await self._news.wait()
             self._news = trio.Event()
             if not self._admitted.take(trio.current_time()):
                 await trio.sleep(1 / LETTERS_PER_SECOND)
                 self._admitted.take(trio.current_time())
-            if not self._tunnel.narrator.connected.is_set():
+            if self._peer.state not in WELL:
                 self._say()
 
 
