@@ -11,9 +11,10 @@
       RendezvousError           the two sides could not be brought together
         RendezvousEnded         and won't be, for nothing more can come
         WrongCode               the two sides' codes differ: somebody mistyped, or guessed
-        RoomUnknown             no room of that number, or the rendezvous has forgotten it
-        RoomCrowded             two are there already
-        RoomGone                it was burnt
+        NotMet                  nobody typed anything wrong, and yet they didn't meet
+          RoomUnknown           no room of that number, or the rendezvous has forgotten it
+          RoomCrowded           two are there already
+          RoomGone              it was burnt
       DeviceError               the kernel refused an interface, an address, a route or a socket
         PrivilegeError          it refused because we lack a capability
         NotRunning              there is no process behind a tunnel's name
@@ -75,15 +76,19 @@ class WrongCode(RendezvousError):
     """The two sides have different codes. Nobody may try twice: the room is burnt."""
 
 
-class RoomUnknown(RendezvousError):
+class NotMet(RendezvousError):
+    """The two sides didn't meet: a server that can't be reached, a room that is gone, a side that gave up."""
+
+
+class RoomUnknown(NotMet):
     """There is no such room at the rendezvous."""
 
 
-class RoomCrowded(RendezvousError):
+class RoomCrowded(NotMet):
     """Two are in the room already, and neither is us."""
 
 
-class RoomGone(RendezvousError):
+class RoomGone(NotMet):
     """Somebody ended the room for good. `reason` is what that side gave: a value of `BurnReason`, or another text."""
 
     def __init__(self, message: str, remedy: str = "", reason: str = "") -> None:

@@ -11,7 +11,7 @@ import click
 
 from p2ptun import __version__
 from p2ptun.cli.text import print_error
-from p2ptun.errors import ConfigError, P2ptunError, PrivilegeError, RendezvousError, WrongCode
+from p2ptun.errors import ConfigError, NotMet, P2ptunError, PrivilegeError, RendezvousError, WrongCode
 
 VERBS = {
     "share": "p2ptun.cli.adhoc:share",
@@ -77,6 +77,8 @@ def exit_code(error: P2ptunError) -> ExitCode:
             return ExitCode.NO_PERMISSION
         case WrongCode():
             return ExitCode.WRONG_CODE
+        case NotMet():
+            return ExitCode.FAILED
         case ConfigError(where="") | RendezvousError():
             return ExitCode.USAGE
         case ConfigError():

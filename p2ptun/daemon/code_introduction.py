@@ -13,7 +13,7 @@ from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, describe
 from p2ptun.daemon.options import Side
 from p2ptun.daemon.tunnel import Tunnel
-from p2ptun.errors import MalformedPacket, RendezvousError, RoomGone, RoomUnknown, WrongCode
+from p2ptun.errors import MalformedPacket, NotMet, RendezvousError, RoomGone, RoomUnknown, WrongCode
 from p2ptun.node.event import (
     GatheringCompleted,
     LocalCandidateFound,
@@ -36,13 +36,20 @@ CONFIRMATION_PATIENCE = 30.0
 PARTING_PATIENCE = 2.0
 """Seconds for a last word to the rendezvous: a person who ends the program is gone by then."""
 
-WRONG_CODE = "Somebody came with a wrong code: it was mistyped, or guessed. Nobody gets a second try at this one."
+AGAIN = {
+    Side.SHARE: "Share again, and give the new code to the other side.",
+    Side.JOIN: "Let the other side share again, and join with its new code.",
+}
+WRONG_CODE = {
+    Side.SHARE: "Somebody came with a wrong code: it was mistyped, or guessed. Nobody gets a second try at this one.",
+    Side.JOIN: "This isn't the other side's code: it was mistyped, or is an old one. Nobody gets a second try at it.",
+}
 VERIFY_ADVICE = "Share again, and give the code to the other side over a channel that nobody else reads."
 STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
 """What makes the last letter out of date."""
 
 
-class Silence(RendezvousError):
+class Silence(NotMet):
     """Somebody has come, and never showed that he knows the code."""
 
 
@@ -123,7 +130,7 @@ class CodeIntroduction:
             try:
                 encounter, room = await (self._open() if self._side is Side.SHARE else self._join())
             except RoomGone as error:
-                raise _told_gone(error) from error
+                raise self._told_gone(error) from error
             self._encounter, self._room = encounter, room
             self._tunnel.gathering.offer(room.ice)
             begun.set()
@@ -164,7 +171,7 @@ class CodeIntroduction:
         try:
             await encounter.run(room)
         except RoomGone as error:
-            self._fail(_told_gone(error))
+            self._fail(self._told_gone(error))
         except RendezvousError as error:
             self._fail(error)
 
@@ -179,7 +186,7 @@ class CodeIntroduction:
                 await self._wait()
         raise self._problem or Silence(
             "Somebody came, and didn't show that he knows the code. Nobody gets a second try at this one.",
-            "Share again, and give the new code to the other side.",
+            AGAIN[self._side],
         )
 
     @property
@@ -202,7 +209,7 @@ class CodeIntroduction:
             case Heard(said):
                 self._hear(said)
             case Refused(RefusalReason.WRONG_CODE):
-                self._problem = WrongCode(WRONG_CODE, "Share again, and give the new code to the other side.")
+                self._problem = WrongCode(WRONG_CODE[self._side], AGAIN[self._side])
             case Refused():
                 self._problem = RendezvousError(
                     "What the other side says makes no sense to this version of p2ptun.",
@@ -289,6 +296,19 @@ class CodeIntroduction:
             raise WrongCode(sentence, VERIFY_ADVICE) from self._problem
         raise self._problem
 
+    def _told_gone(self, error: RoomGone) -> RendezvousError:
+        """Put into words why a room is gone."""
+        again = AGAIN[self._side]
+        match error.reason:
+            case BurnReason.WRONG_CODE.value:
+                return WrongCode("Somebody has tried to join with a wrong code, which ends this one.", again)
+            case BurnReason.DONE.value:
+                return NotMet("This code has been used: each is good for one tunnel.", again)
+            case BurnReason.LEFT.value | BurnReason.SILENT.value:
+                return NotMet("The other side has given up.", again)
+            case _:
+                return error
+
     async def _burn(self, reason: BurnReason) -> None:
         if self._room is not None:
             with trio.move_on_after(PARTING_PATIENCE, shield=True), suppress(RendezvousError):
@@ -307,16 +327,3 @@ def _reason_of(error: RendezvousError) -> BurnReason:
             return BurnReason.SILENT
         case _:
             return BurnReason.LEFT
-
-
-def _told_gone(error: RoomGone) -> RendezvousError:
-    """Put into words why a room is gone."""
-    match error.reason:
-        case BurnReason.WRONG_CODE.value:
-            return WrongCode(WRONG_CODE, "Share again, and give the new code to the other side.")
-        case BurnReason.DONE.value:
-            return RendezvousError("This code has been used.", "Share again: each code is good for one tunnel.")
-        case BurnReason.LEFT.value | BurnReason.SILENT.value:
-            return RendezvousError("The other side has given up.", "Share again, and give the new code to it.")
-        case _:
-            return error

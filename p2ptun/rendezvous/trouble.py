@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from p2ptun.errors import RendezvousError
+from p2ptun.errors import NotMet, RendezvousError
 from p2ptun.rendezvous.backoff import Backoff
 from p2ptun.rendezvous.base import Context
 
@@ -27,7 +27,7 @@ class TroubleKind(Enum):
     FOREIGN = "foreign"  # something answers that isn't a rendezvous of p2ptun's
 
 
-class Trouble(RendezvousError):
+class Trouble(NotMet):
     """One attempt that failed, and might work another time.
 
     Attributes:

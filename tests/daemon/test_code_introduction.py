@@ -13,7 +13,7 @@ from p2ptun.daemon.code_introduction import CONFIRMATION_PATIENCE
 from p2ptun.daemon.event import MeetingEvent, VerifyEvent
 from p2ptun.daemon.introduction import Introduced
 from p2ptun.daemon.options import Side
-from p2ptun.errors import RendezvousError, RoomGone, RoomUnknown, WrongCode
+from p2ptun.errors import NotMet, RendezvousError, RoomGone, RoomUnknown, WrongCode
 from p2ptun.rendezvous.base import BurnReason, Notice
 from p2ptun.signal.code import Code
 from p2ptun.signal.description import Kind
@@ -140,9 +140,9 @@ async def test_a_third_party_is_told_to_the_person() -> None:
     ("reason", "kind", "words"),
     [
         (BurnReason.WRONG_CODE, WrongCode, "wrong code"),
-        (BurnReason.DONE, RendezvousError, "has been used"),
-        (BurnReason.LEFT, RendezvousError, "given up"),
-        (BurnReason.SILENT, RendezvousError, "given up"),
+        (BurnReason.DONE, NotMet, "has been used"),
+        (BurnReason.LEFT, NotMet, "given up"),
+        (BurnReason.SILENT, NotMet, "given up"),
         (None, RoomGone, "It is gone."),
     ],
 )
