@@ -121,7 +121,7 @@ def _tell_paired(event: PairedEvent) -> None:
     console.print(f"[bold]written[/]     {escape(', '.join(event.files))}")
     directory = Path(event.files[-1]).parent
     where = "" if directory == DIRECTORY else f" --directory {shlex.quote(str(directory))}"
-    console.print("Now run it, here and on the other side:\n")
+    console.print("Now run it here, and over there what was said there:\n")
     console.print(f"    [bold]p2ptun daemon {escape(event.name)}{escape(where)}[/]")
 
 
@@ -164,7 +164,7 @@ def _pair(
         timeout=timeout,
     )
     check_files(options)
-    found = ask_code() if code == TYPED else find_code(code, code_file, os.environ, places)
+    found = ask_code("p2ptun pair") if code == TYPED else find_code(code, code_file, os.environ, places)
     _run(replace(options, code=found), view)
 
 

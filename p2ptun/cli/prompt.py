@@ -20,8 +20,10 @@ PROMPT = "Code: "
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
-def ask_code() -> Code:
+def ask_code(shown_by: str = "p2ptun share") -> Code:
     """Ask until there is a code; where nobody sits at a terminal, take the next line and no other.
+
+    `shown_by` is the command that shows it on the other side.
 
     Raises:
         KeyboardInterrupt: When the person, or a signal, ends it.
@@ -31,7 +33,7 @@ def ask_code() -> Code:
     if not sys.stdin.isatty():
         return parse_code(_next_line(_STDIN))
     console = talk_console()
-    console.print("Type the code that p2ptun share shows on the other side; TAB completes its words.")
+    console.print(f"Type the code that {shown_by} shows on the other side; TAB completes its words.")
     with ExitStack() as stack:
         for each in (_signals_interrupt, _talk_on_stdout, _tab_completes):
             stack.enter_context(each())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Final, NoReturn
 
 import trio
@@ -25,6 +24,8 @@ FIRST_PAUSE: Final = 0.25  # seconds before it is entered again, at first; twice
 LAST_PAUSE: Final = 30.0
 
 FRESH: Final = 2.0  # seconds: what was open for less is as good as new
+
+CLOSING_PATIENCE: Final = 1.0  # seconds for a goodbye to a server
 
 ABSENT: Final = "rendezvous-room"
 """The notice that stands while there is no room to be in."""
@@ -103,17 +104,18 @@ class Attendance:
 
     async def _stay(self) -> RendezvousError:
         """Be in the room until that fails, and tell why."""
-        name, token = room_name(self._secret), side_token(self._secret, self._kind)
-        encounter = self._encounter
+        rendezvous, encounter = self._dial(), self._encounter
         try:
+            name, token = room_name(self._secret), side_token(self._secret, self._kind)
+            self._room = await rendezvous.enter_room(name, token, encounter.opening())
+            self._entered_at = trio.current_time()
+            self._notices.withdraw(ABSENT)
+            self._offer(self._room.ice)
             with single_error():
-                async with aclosing(self._dial()) as rendezvous:
-                    self._room = await rendezvous.enter_room(name, token, encounter.opening())
-                    self._entered_at = trio.current_time()
-                    self._notices.withdraw(ABSENT)
-                    self._offer(self._room.ice)
-                    await encounter.run(self._room)
+                await encounter.run(self._room)
         except RendezvousError as error:
             return error
         finally:
             self._room = None
+            with trio.move_on_after(CLOSING_PATIENCE, shield=True):
+                await rendezvous.aclose()

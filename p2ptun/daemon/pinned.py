@@ -16,7 +16,7 @@ import trio
 from p2ptun.aead.algorithm import available_algorithms
 from p2ptun.daemon.attendance import Attendance
 from p2ptun.daemon.config import TunnelConfig
-from p2ptun.daemon.event import Event, InterfaceEvent, PeerEvent
+from p2ptun.daemon.event import Event, InterfaceEvent, PeerEvent, ProgressEvent
 from p2ptun.daemon.introduction import describe
 from p2ptun.daemon.options import AdhocOptions
 from p2ptun.daemon.outcome import remedy
@@ -157,6 +157,7 @@ class PinnedTunnel:
         role = Role.CONTROLLING if self._kind is Kind.OFFER else Role.CONTROLLED
         self._peer = self._tunnel.new_peer(self._config.peer.name, role)
         self._tunnel.notices.emit(PeerEvent(self._config.peer.name, PeerState.CONNECTING.value, why))
+        self._tunnel.notices.emit(ProgressEvent(0, 0, heard=False))
 
     def _replace_peer(self) -> None:
         """Forget all that was between this side and a process over there that is no more."""
