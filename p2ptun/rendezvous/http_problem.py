@@ -8,12 +8,11 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from p2ptun.errors import RendezvousError, RoomCrowded, RoomGone, RoomUnknown
+from p2ptun.errors import ConfigError, RendezvousError, RoomCrowded, RoomGone, RoomUnknown
 from p2ptun.rendezvous.base import BurnReason
 from p2ptun.rendezvous.http_answer import Problem, Unreadable, read_answer, told
-from p2ptun.rendezvous.http_url import ServerUrl
+from p2ptun.rendezvous.http_url import ServerUrl, parse_server_url
 from p2ptun.rendezvous.trouble import Trouble, TroubleKind
 
 if TYPE_CHECKING:
@@ -93,11 +92,13 @@ def _refusal(server: ServerUrl, status: int, problem: Problem) -> RendezvousErro
 
 def _redirection(server: ServerUrl, path: str, reply: Reply) -> Trouble:
     """Name the place that it points to, when one can see that it is another home of the same server."""
-    location = told(reply.location)
+    location = reply.location
     base = location[: -len(path)] if location.endswith(f"/{path}") else ""
-    if urlsplit(base).scheme not in ("http", "https"):
+    try:
+        home = parse_server_url(base)
+    except ConfigError:
         return foreign(server)
-    return Trouble(f"{server} points to another place.", f"Use --rendezvous {base}", TroubleKind.FOREIGN)
+    return Trouble(f"{server} points to another place.", f"Use --rendezvous {home}", TroubleKind.FOREIGN)
 
 
 def _passing(server: ServerUrl, reply: Reply, problem: Problem | None) -> Trouble:
@@ -176,7 +177,7 @@ def _unreachable(server: ServerUrl, error: httpx.HTTPError) -> Trouble:
     is_connected = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            reason = told(cause.reason or "unexpected end").replace("_", " ").lower()
+            reason = told(getattr(cause, "reason", None) or "unexpected end").replace("_", " ").lower()
             return Trouble(
                 f"TLS with {server} failed ({reason}).", "Check scheme and port of the URL.", is_unsure=is_connected
             )
