@@ -45,6 +45,11 @@ WRONG_CODE = {
     Side.JOIN: "This isn't the other side's code: it was mistyped, or is an old one. Nobody gets a second try at it.",
 }
 VERIFY_ADVICE = "Share again, and give the code to the other side over a channel that nobody else reads."
+SILENCE = {
+    Side.SHARE: "Somebody came, and didn't show that he knows the code. Nobody gets a second try at this one.",
+    Side.JOIN: "The other side doesn't answer: p2ptun share has ended there, or has no network.",
+}
+
 STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
 """What makes the last letter out of date."""
 
@@ -176,18 +181,18 @@ class CodeIntroduction:
             self._fail(error)
 
     async def _settle(self) -> tuple[Confirmed, Letter]:
-        """Wait until both sides have proved themselves and said what they are."""
-        while self._own is None and self._problem is None:
+        """Wait until both sides have proved themselves and said what they are.
+
+        Who shares waits for somebody to come, as long as it takes; who joins comes to somebody who should be there.
+        """
+        while self._side is Side.SHARE and self._own is None and self._problem is None:
             await self._wait()
         with trio.move_on_after(CONFIRMATION_PATIENCE):
             while self._problem is None:
                 if self._confirmed is not None and self._letter is not None:
                     return self._confirmed, self._letter
                 await self._wait()
-        raise self._problem or Silence(
-            "Somebody came, and didn't show that he knows the code. Nobody gets a second try at this one.",
-            AGAIN[self._side],
-        )
+        raise self._problem or Silence(SILENCE[self._side], AGAIN[self._side])
 
     @property
     def _has_introduced(self) -> bool:

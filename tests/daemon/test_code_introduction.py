@@ -106,6 +106,18 @@ async def test_who_comes_and_keeps_silent_has_had_his_guess(autojump_clock: trio
     assert any(isinstance(event, MeetingEvent) for event in alice.told)
 
 
+async def test_who_joins_waits_only_so_long_for_an_answer(autojump_clock: trio.testing.MockClock) -> None:
+    shared = SharedRoom()
+    bob = Person(Side.JOIN, PreparedRooms(shared.sides[1]), Code(42, 1))
+    async with trio.open_nursery() as nursery:
+        await bob.run(nursery)
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == pytest.approx(CONFIRMATION_PATIENCE, abs=1)
+    assert isinstance(bob.result, NotMet)
+    assert "doesn't answer" in str(bob.result)
+    assert shared.sides[1].burnt is BurnReason.SILENT
+
+
 async def test_a_room_that_was_forgotten_is_replaced_and_so_is_its_code() -> None:
     first, second = SharedRoom(), SharedRoom()
     alice = Person(Side.SHARE, PreparedRooms(first.sides[0], second.sides[0]))
