@@ -81,7 +81,7 @@ class Connection:
             )
             await self._read(protocol)
             await protocol.handle(Closed())
-        if not self._is_gone:
+        if not self._is_gone and protocol.is_cut_short:
             await self._linger()
 
     def end(self) -> None:
@@ -103,6 +103,8 @@ class Connection:
                 if self._has_begun and not self._is_over:
                     detail = "The head of the request didn't come in time."
                     await protocol.refuse(Problem(Slug.TOO_SLOW, detail, "Send it again, faster."))
+                else:
+                    self._is_gone = self._is_gone or not self._is_over
                 return
             if not self.is_busy and not self._has_begun:
                 self._has_begun = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import h11
 import trio
+from hypercorn.events import RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -20,7 +21,7 @@ from p2ptun.server.http.problem import MEDIA_TYPE, Problem, Slug
 
 if TYPE_CHECKING:
     from hypercorn.config import Config
-    from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, HTTPScope
+    from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, H11SendableEvent, HTTPScope
 
 GONE_GRACE: Final = 1.0
 """Seconds that a request goes on for when its client sends no more. Some end their half of the connection early, and
@@ -37,6 +38,14 @@ logger = logging.getLogger(__name__)
 
 class Http1(H11Protocol):
     """HTTP/1.1 and nothing else: who asks for another protocol is answered in this one (RFC 9110 7.8)."""
+
+    _head = b""
+    """The head of an answer, which leaves together with its body."""
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Tell whether there may be more of a request that nobody will read."""
+        return self.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
     async def refuse(self, problem: Problem) -> None:
         """Answer what is no whole request, as far as an answer can be sent."""
@@ -61,6 +70,17 @@ class Http1(H11Protocol):
             await self.refuse(Problem(Slug.HEAD_TOO_LARGE, detail, remedy))
         else:
             await self.refuse(Problem(Slug.BAD_REQUEST, "This is no HTTP/1.1.", "Send requests as RFC 9112 has them."))
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            data = self._head + (self.connection.send(event) or b"")
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        self._head = data if isinstance(event, h11.Response) else b""
+        if data and not self._head:
+            await self.send(RawData(data))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Leave requests for HTTP/2 alone, which hypercorn would grant."""
