@@ -71,7 +71,8 @@ ConversationEvent: TypeAlias = Met | Confirmed | Heard | Refused
 
 
 class Conversation(Protocol):
-    """The doors. After each command and input the owner takes all of `next_message`, then all of `next_event`."""
+    """The doors. After each input the owner takes all of `next_event`, says what it has to, and then takes all of
+    `next_message`: what is said at once travels with what the conversation itself has to send."""
 
     def say(self, said: bytes) -> None:
         """Say something in this session. What is said later makes what was said before out of date.
