@@ -41,7 +41,7 @@ def ask_code(shown_by: str = "p2ptun share") -> Code:
             try:
                 return parse_code(_ask())
             except CodeError as error:
-                console.print(f"[yellow]{escape(printable(str(error)))}[/] {escape(printable(error.remedy))}")
+                console.print(f"[yellow]{escape(printable(str(error)))}[/]\n  {escape(printable(error.remedy))}")
 
 
 def _ask() -> str:

@@ -20,7 +20,7 @@ from tests.e2e.nat import LINUX
 from tests.e2e.program import Program, TunnelLab
 from tests.e2e.screen import Screen
 from tests.e2e.serve import Serve
-from tests.e2e.test_bad_input import USAGE, expect_refusal
+from tests.e2e.test_bad_input import FAILED, USAGE, expect_refusal
 from tests.terminal import CTRL_C, TAB
 
 pytestmark = pytest.mark.root
@@ -286,8 +286,8 @@ def refused(talk: str, code: int, word: str) -> None:
 
 def test_a_third_party_is_refused_and_both_are_told(outcomes: Outcomes) -> None:
     outcome = outcomes["third"].result()
-    assert outcome.codes == (0, 0, USAGE)
-    refused(outcome.talks[2], USAGE, "room")
+    assert outcome.codes == (0, 0, FAILED)
+    refused(outcome.talks[2], FAILED, "room")
     for event in outcome.facts["told"]:
         assert "Somebody else tried to join" in event["message"]
         assert event["remedy"]
@@ -333,6 +333,6 @@ def test_a_code_is_read_from_one_screen_and_typed_at_another(outcomes: Outcomes)
 
 def test_ctrl_c_is_no_error_and_the_other_side_hears_of_it(outcomes: Outcomes) -> None:
     outcome = outcomes["interrupted"].result()
-    assert outcome.codes == (0, 0, USAGE), outcome.talks
+    assert outcome.codes == (0, 0, FAILED), outcome.talks
     assert "Traceback" not in "".join(outcome.talks)
-    refused(outcome.talks[2], USAGE, "")
+    refused(outcome.talks[2], FAILED, "given up")
