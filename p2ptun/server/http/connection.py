@@ -56,7 +56,7 @@ class Connection:
         """Begin TLS, if that is what it speaks; False when nothing came of it in time."""
         if not isinstance(self._stream, trio.SSLStream):
             return True
-        with trio.move_on_after(HANDSHAKE_TIMEOUT):
+        with trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_TIMEOUT) as self._reading:
             try:
                 await self._stream.do_handshake()
             except trio.BrokenResourceError:
@@ -145,7 +145,7 @@ class Connection:
     async def _linger(self) -> None:
         """Say that there is no more, and drop what comes until the client has heard it."""
         plain = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-        with trio.move_on_after(LINGER_TIMEOUT):
+        with trio.CancelScope(deadline=trio.current_time() + LINGER_TIMEOUT) as self._reading:
             try:
                 await plain.send_eof()
                 while await plain.receive_some(READ_SIZE):

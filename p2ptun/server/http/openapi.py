@@ -10,6 +10,7 @@ import msgspec
 from p2ptun import __version__
 from p2ptun.rendezvous.base import MAX_MESSAGE_SIZE, BurnReason, Notice
 from p2ptun.server.http.body import MAX_WAIT, OCTETS
+from p2ptun.server.http.page import COUNTED
 from p2ptun.server.http.problem import MEDIA_TYPE, URN, Slug
 
 Json: TypeAlias = dict[str, Any]
@@ -84,6 +85,8 @@ def _paths() -> Json:
         "/v1/ice": {"get": _ice()},
         "/healthz": {"get": _call("health", "Tell whether all is well.", {"200": _json("All is well.", "Health")})},
         "/metrics": {"get": _plain("metrics", "Tell Prometheus.", "text/plain")},
+        "/counts": {"get": _call("counts", "Tell how many there are.", {"200": _json("They follow.", "Counts")})},
+        "/": {"get": _plain("page", "Tell people what this is.", "text/html")},
         "/openapi.json": {"get": _plain("openapi", "Describe all this.", "application/json")},
     }
 
@@ -241,5 +244,6 @@ def _schemas() -> Json:
         "Ice": _object(servers=_array("IceServer"), ttl={"type": ["integer", "null"]}),
         "IceServer": {"oneOf": [server, _object(**relay)]},
         "Health": _object(status={**text, "const": "ok"}),
+        "Counts": _object(**{name: _integer(0) for name in COUNTED}),
         "Problem": problem,
     }

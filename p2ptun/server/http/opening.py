@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from p2ptun.server.certificate import Certificate
@@ -28,7 +31,8 @@ def open_http(
     Raises:
         P2ptunError: If something that was asked for can't be had.
     """
-    certificate = None
+    limits = replace(http.limits, connections=min(http.limits.connections, _affordable()))
+    http, certificate = replace(http, limits=limits), None
     if http.https_listen and options.certificate:
         certificate = Certificate(*options.certificate, HTTP_PROTOCOLS)
     rooms = Rooms(open_store(http.store), lambda message, remedy: emit(ErrorEvent(message, remedy)))
@@ -42,6 +46,12 @@ def open_http(
         server.close()
         raise
     return server, certificate
+
+
+def _affordable() -> int:
+    """Tell how many connections there are descriptors for; as many are left for relays, stores and files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2
 
 
 def make_offer(options: ServeOptions, http: HttpOptions, own_addresses: Iterable[IPAddress]) -> IceOffer:

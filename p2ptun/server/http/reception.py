@@ -23,11 +23,15 @@ class Reception:
 
     A proxy that we trust speaks for many, and has no share of its own. When there are too many in all, one of the
     oldest that have nothing to do makes room: HTTP clients connect again.
+
+    Attributes:
+        refused: Who couldn't stay, by reason.
+        most: How many there may be.
     """
 
     def __init__(self, most: int, most_per_address: int, is_trusted: Callable[[IPAddress], bool]) -> None:
         self.refused: Counter[str] = Counter()
-        self._most = most
+        self.most = most
         self._most_per_address = most_per_address
         self._is_trusted = is_trusted
         self._present: dict[Connection, None] = {}  # in the order of their coming
@@ -48,7 +52,7 @@ class Reception:
         if not is_trusted and self._by_address[place] >= self._most_per_address:
             self.refused["too many connections from one address"] += 1
             return False
-        if len(self._present) >= self._most and not self._make_room():
+        if len(self._present) >= self.most and not self._make_room():
             self.refused["too many connections"] += 1
             return False
         self._present[connection] = None

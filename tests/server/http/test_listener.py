@@ -53,6 +53,15 @@ async def test_who_speaks_no_tls_is_counted_and_gone(
 
 
 @pytest.mark.trio
+async def test_who_must_make_room_does_so_before_tls_has_begun(certificate: tuple[Path, Path]) -> None:
+    async with serving(certificate=certificate) as place, await place.connect() as stream:
+        await place.until(1)
+        next(iter(place.server.reception)).end()
+        assert await read_all(stream) == b""
+        await place.until(0)
+
+
+@pytest.mark.trio
 async def test_there_are_only_so_many_of_one_address() -> None:
     async with serving(HttpLimits(address_connections=2)) as place:
         streams = [await place.connect() for _ in range(2)]

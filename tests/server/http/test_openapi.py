@@ -13,6 +13,7 @@ from p2ptun.server.http.guard import Guard
 from p2ptun.server.http.metrics import Metrics
 from p2ptun.server.http.openapi import NAME, NUMBER, TOKEN, describe, document
 from p2ptun.server.http.options import HttpLimits
+from p2ptun.server.http.page import PageFacts, page_routes
 from p2ptun.server.http.problem import MEDIA_TYPE, Slug
 from p2ptun.server.rooms import RoomLimits, Rooms
 from p2ptun.server.store.memory import MemoryStore
@@ -26,6 +27,8 @@ def test_every_call_is_described_and_nothing_else() -> None:
     rooms = Rooms(MemoryStore(RoomLimits()))
     table = Api(rooms, OFFER, Guard(HttpLimits(), time.monotonic), Metrics()).table()
     there = {(path, method.lower()) for path, methods in table.items() for method in methods}
+    pages = {route.path for route in page_routes(PageFacts(rooms.count, "", ""))}
+    there |= {(path, "get") for path in pages if "." not in path}  # its files are its own matter
     assert {(path, method) for path, method, _ in CALLS} == there
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -50,6 +51,15 @@ async def test_what_cannot_be_had_leaves_nothing_open() -> None:
         open_http(options(), HttpOptions((HERE, elsewhere)), OWN, told.append)  # type: ignore[arg-type]  # no other
     server, _ = open_http(options(), HttpOptions((replace(HERE, port=told[0].port),)), OWN, print)
     server.close()
+
+
+@pytest.mark.trio
+async def test_there_are_no_more_connections_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, most in ((2, 1), (resource.RLIM_INFINITY, 20_000)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, soft=soft: (soft, soft))
+        server, _ = open_http(options(), HttpOptions((HERE,)), OWN, lambda _: None)
+        server.close()
+        assert server.reception.most == most
 
 
 def uris(core: ServerConfig, http: HttpOptions) -> list[str]:
