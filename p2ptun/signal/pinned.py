@@ -15,8 +15,8 @@ is a pair of incarnations, and what is said counts in its session only.
   names another incarnation of ours or an older missive, and changes nothing.
 * Whoever has begun a later life isn't left for an earlier one, therefore, and a replaced incarnation never returns.
 * An incarnation that we don't know, or that hasn't seen enough, is asked, by a missive that names it; what it answers
-  will do. Each is asked once, and of those that don't name us `MAX_ASKED` at most, until a session begins or the owner
-  reopens: that is all that replayed missives can cost.
+  will do. It is asked again when it asks again. Until a session begins or the owner reopens, `MAX_QUESTIONS` at most
+  go to those that don't name us, and as many to those that do: that is all that replayed missives can cost.
 * A key per direction: nothing of ours comes back to us as theirs. Revisions rise in a session: nothing is heard twice.
 
 A session may begin with an incarnation that has ended since; the next one then asks, and replaces it. What is said is
@@ -42,7 +42,7 @@ from p2ptun.signal.missive import ANYBODY, INCARNATION_SIZE, Missive, open_missi
 from p2ptun.types import RandomBytes
 
 SECRET_SIZE: Final = 32
-MAX_ASKED: Final = 32  # our choice: half of what a side of a room holds
+MAX_QUESTIONS: Final = 32  # our choice: half of what a side of a room holds
 MAX_RETIRED: Final = 256  # our choice; what is forgotten can't come back either, see above
 
 _PROTOCOL = b"p2ptun/1 "
@@ -121,8 +121,8 @@ class PinnedConversation:
     def reopen(self) -> None:
         """Write anew what stands: the opening, or what was said last in the session.
 
-        For each time that a room was entered anew, since a rendezvous forgot it or because it is full. Whom we asked
-        before is forgotten: the questions may be lost.
+        For each time that a room is entered anew: entering makes it forget what we left, and so does a rendezvous that
+        begins anew. The other side then answers as it stands. Whom we asked before is forgotten.
         """
         self._is_due = self._is_reopened = True
         self._inquiry = _Inquiry()
@@ -249,25 +249,26 @@ class _Session:
 
 
 class _Inquiry:
-    """Whom we asked whether they are there, once each, and within bounds.
+    """Whom we ask whether they are there, and how many questions that takes.
 
     Those who name our incarnation have a bound of their own: there are as many as the other side began lives during
     ours, and no more of them in any recording. So a flood of older ones doesn't keep us from asking them.
     """
 
     def __init__(self) -> None:
-        self._asked: dict[bool, set[bytes]] = {True: set(), False: set()}
+        self._asked: dict[bytes, int] = {}  # senders, and the missive of theirs that made us ask
+        self._spent = {True: 0, False: 0}
         self._waiting: dict[bytes, int] = {}
 
     def ask(self, missive: Missive, names_us: bool) -> DropReason | None:
         """Let its sender be asked, or tell why not."""
-        asked = self._asked[names_us]
-        if any(missive.sender in each for each in self._asked.values()):
+        before = self._asked.get(missive.sender, 0)
+        if before and not (missive.asks and missive.serial > before):
             return DropReason.ASKED
-        if len(asked) >= MAX_ASKED:
+        if self._spent[names_us] >= MAX_QUESTIONS:
             return DropReason.FLOODED
-        asked.add(missive.sender)
-        self._waiting[missive.sender] = missive.serial
+        self._spent[names_us] += 1
+        self._asked[missive.sender] = self._waiting[missive.sender] = missive.serial
         return None
 
     def next_question(self) -> tuple[bytes, int] | None:

@@ -15,7 +15,7 @@ from p2ptun.errors import AuthenticationFailed, MalformedPacket
 from p2ptun.signal.conversation import Confirmed, Heard, Met
 from p2ptun.signal.description import Kind
 from p2ptun.signal.missive import ANYBODY, Missive, decode_missive, encode_missive, open_missive
-from p2ptun.signal.pinned import MAX_ASKED, PinnedConversation
+from p2ptun.signal.pinned import MAX_QUESTIONS, PinnedConversation
 from tests.signal.mailroom import OTHER, Room, World
 from tests.signal.parties import SECRET, Draws, events_of, messages_of
 
@@ -115,4 +115,4 @@ class Victim:
         assert len(events) <= self.sessions
         assert all(isinstance(event, Heard) for event in events)
         assert len(self.conversation._inquiry._waiting) == 0
-        assert sum(map(len, self.conversation._inquiry._asked.values())) <= 2 * MAX_ASKED
+        assert len(self.conversation._inquiry._asked) <= 2 * MAX_QUESTIONS

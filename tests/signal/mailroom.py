@@ -27,13 +27,16 @@ class Room:
     """What each side has left, and how much of the other's each side has read."""
 
     capacity: int
+    keeps_what_was_read: bool = True
     left: dict[Kind, list[bytes]] = field(default_factory=dict)
     read_until: dict[Kind, int] = field(default_factory=dict)
 
     def enter(self, kind: Kind, opening: bytes) -> None:
         """Forget what the side left, but for its opening; it reads all that the other has left."""
+        is_new = kind not in self.left
         self.left[kind] = [opening]
-        self.read_until[kind] = 0
+        if is_new or self.keeps_what_was_read:
+            self.read_until[kind] = 0
         self.read_until[OTHER[kind]] = 0  # numbers go on, and nothing that is left now was read
 
     def post(self, kind: Kind, message: bytes) -> None:

@@ -44,9 +44,9 @@ class Rendezvous(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(rooms=st.integers(1, 2), capacity=st.integers(3, 8))
-    def open_rooms(self, rooms: int, capacity: int) -> None:
-        self.world = World([Room(capacity) for _ in range(rooms)])
+    @initialize(rooms=st.integers(1, 2), capacity=st.integers(3, 8), keep=st.booleans())
+    def open_rooms(self, rooms: int, capacity: int, keep: bool) -> None:
+        self.world = World([Room(capacity, keeps_what_was_read=keep) for _ in range(rooms)])
 
     def room(self, number: int) -> Room:
         return self.world.rooms[number % len(self.world.rooms)]

@@ -13,7 +13,7 @@ from p2ptun.signal.conversation import MAX_SAID, SESSION_ID_SIZE, Confirmed, Con
 from p2ptun.signal.description import Kind
 from p2ptun.signal.missive import ANYBODY, INCARNATION_SIZE, Missive, open_missive, seal_missive
 from p2ptun.signal.pinned import (
-    MAX_ASKED,
+    MAX_QUESTIONS,
     MAX_RETIRED,
     SECRET_SIZE,
     DropReason,
@@ -223,8 +223,8 @@ def test_what_was_left_for_an_earlier_life_is_enough_to_show_that_one_has_read_i
     assert events_of(answer) == []
 
 
-@pytest.mark.parametrize("order", [(0, 1, 1), (1, 0, 0)])
-def test_who_has_seen_too_little_is_asked_once(order: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("order", "dropped"), [((0, 1, 1), 1), ((1, 0, 0), 2)])
+def test_who_has_seen_too_little_is_asked(order: tuple[int, ...], dropped: int) -> None:
     offer, answer = begin()
     opening = messages_of(offer)[0]
     answer.receive_message(opening)
@@ -236,7 +236,7 @@ def test_who_has_seen_too_little_is_asked_once(order: tuple[int, ...]) -> None:
     for index in order:
         offer.receive_message(hello_and_question[index])
     assert events_of(offer) == []
-    assert offer.drops[DropReason.ASKED] == 2
+    assert offer.drops == {DropReason.ASKED: dropped}
     (question,) = messages_of(offer)
     again.receive_message(question)
     (answered,) = messages_of(again)
@@ -318,6 +318,18 @@ def test_questions_that_were_lost_are_asked_again() -> None:
     assert events_of(offer) == events_of(answer) != []
 
 
+def test_who_asks_again_is_asked_again() -> None:
+    """The question was lost, and only the other side knows."""
+    offer, answer = begin()
+    messages_of(offer)
+    for message in messages_of(answer):
+        offer.receive_message(message)
+    assert len(messages_of(offer)) == 1
+    answer.reopen()
+    carry_all(answer, offer)
+    assert events_of(offer) == events_of(answer) != []
+
+
 def test_reopened_in_a_session_what_stands_is_said_again_and_asked_for() -> None:
     offer, answer = meet()
     offer.say(b"of the one")
@@ -385,31 +397,59 @@ def test_another_room_s_messages_aren_t_authentic() -> None:
 def test_a_flood_of_unknown_incarnations_costs_little(is_in_session: bool) -> None:
     offer, answer = meet() if is_in_session else begin()
     messages_of(offer)
-    recorded = [messages_of(incarnation(Kind.ANSWER, 100 + number)[0])[0] for number in range(3 * MAX_ASKED)]
+    recorded = [messages_of(incarnation(Kind.ANSWER, 100 + number)[0])[0] for number in range(3 * MAX_QUESTIONS)]
     for message in recorded * 2:
         offer.receive_message(message)
-    assert len(messages_of(offer)) == MAX_ASKED
+    assert len(messages_of(offer)) == MAX_QUESTIONS
     assert events_of(offer) == []
-    assert offer.drops == {DropReason.ASKED: MAX_ASKED, DropReason.FLOODED: 4 * MAX_ASKED}
+    assert offer.drops == {DropReason.ASKED: MAX_QUESTIONS, DropReason.FLOODED: 4 * MAX_QUESTIONS}
     # it keeps nobody away who is there
     again = incarnation(Kind.ANSWER, 77)[0] if is_in_session else answer
     offer.reopen()
     for message in recorded:
         offer.receive_message(message)
+    assert len(messages_of(offer)) == 1 + MAX_QUESTIONS
     carry_all(again, offer)
     assert events_of(offer) == events_of(again) != []
 
 
+def test_a_flood_of_one_incarnation_costs_as_little() -> None:
+    offer, answer = begin()
+    messages_of(offer)
+    recorded = []
+    for _ in range(2 * MAX_QUESTIONS):
+        answer.reopen()
+        recorded += messages_of(answer)
+    for message in recorded * 2:
+        offer.receive_message(message)
+        messages_of(offer)
+    assert offer.drops == {DropReason.FLOODED: MAX_QUESTIONS + MAX_QUESTIONS, DropReason.ASKED: MAX_QUESTIONS}
+
+
+def test_what_an_earlier_life_said_makes_us_ask_once() -> None:
+    _, answer = meet()
+    recorded = []
+    for number in range(5):
+        answer.say(b"%d" % number)
+        recorded += messages_of(answer)
+    again = incarnation(Kind.OFFER, 77)[0]
+    messages_of(again)
+    for message in recorded:
+        again.receive_message(message)
+        assert len(messages_of(again)) == (message is recorded[0])
+    assert again.drops == {DropReason.ASKED: 4}
+
+
 def test_those_who_name_us_have_a_bound_of_their_own() -> None:
     offer, _ = meet()
-    for number in range(2 * MAX_ASKED):
+    for number in range(2 * MAX_QUESTIONS):
         offer.receive_message(forge(Kind.ANSWER, Missive(number.to_bytes(16, "little"), 1 + number)))
     (named,) = {open_missive(keys()[Kind.OFFER], each).sender for each in messages_of(offer)}
-    late = [Missive(b"%16d" % number, 1, named, seen=1) for number in range(2 * MAX_ASKED)]
+    late = [Missive(b"%16d" % number, 1, named, seen=1) for number in range(2 * MAX_QUESTIONS)]
     for missive in late:
         offer.receive_message(forge(Kind.ANSWER, missive))
-    assert len(messages_of(offer)) == MAX_ASKED
-    assert offer.drops[DropReason.FLOODED] == 2 * MAX_ASKED - 1  # nobody's was malformed
+    assert len(messages_of(offer)) == MAX_QUESTIONS
+    assert offer.drops[DropReason.FLOODED] == 2 * MAX_QUESTIONS - 1  # nobody's was malformed
     assert offer.drops[DropReason.MALFORMED] == 1
 
 
