@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +71,14 @@ def find_places(given: Sequence[str], environ: Mapping[str, str]) -> Places:
     return _places(config.places, str(path), "rendezvous", are_usual=True) if config.places else Places()
 
 
-def _places(texts: Iterable[str], where: str, key: str, *, are_usual: bool) -> Places:
-    places = Places(tuple(dict.fromkeys(texts)), are_usual)
-    if PASTE in places.texts and places.have_rooms:
-        raise ConfigError(where, key, "lines that people carry meet nobody elsewhere", "Name paste alone, or no paste.")
-    return places
+def _places(texts: Sequence[str], where: str, key: str, *, are_usual: bool) -> Places:
+    from p2ptun.rendezvous.registry import find_rendezvous
+
+    try:
+        known = [PASTE if text.lower() == PASTE else text for text in find_rendezvous(texts)]
+    except ConfigError as error:
+        raise ConfigError(where, key, error.problem, error.remedy) from error
+    return Places(tuple(known), are_usual)
 
 
 def find_code(argument: str | None, file: Path | None, environ: Mapping[str, str], places: Places) -> Code | None:

@@ -24,14 +24,11 @@ def open_rendezvous(texts: Sequence[str], context: Context) -> Rendezvous:
     Raises:
         ConfigError: A text names none that is installed, or they can't be used together.
     """
-    several = list(dict.fromkeys(text.strip() for text in texts))
-    if not several:
-        raise ConfigError("", KEY, "names nothing", "Write a server's URL, or `paste`.")
-    factories = [_factory(text) for text in several]
+    found = find_rendezvous(texts)
+    several = list(found)
+    factories = [_load(each) for each in found.values()]
     if len(several) == 1:
         return factories[0](several[0], context)
-    if PASTE in map(_scheme, several):
-        raise ConfigError("", KEY, "names paste beside others", "People carry blobs, or servers do: name one of them.")
     from p2ptun.rendezvous.several import Member, SeveralRendezvous, Troubles
 
     troubles = Troubles(context)
@@ -40,6 +37,20 @@ def open_rendezvous(texts: Sequence[str], context: Context) -> Rendezvous:
         own = replace(context, warn=troubles.warner(text), recover=troubles.recoverer(text))
         members.append(Member(text, factory(text, own)))
     return SeveralRendezvous(members)
+
+
+def find_rendezvous(texts: Sequence[str]) -> dict[str, EntryPoint]:
+    """Find what makes the rendezvous of each text, each once, and load none of it.
+
+    Raises:
+        ConfigError: As from `open_rendezvous`, as far as it can be told without loading anything.
+    """
+    found = {text: _entry_point(text) for text in (each.strip() for each in texts)}
+    if not found:
+        raise ConfigError("", KEY, "names nothing", "Write a server's URL, or `paste`.")
+    if len(found) > 1 and PASTE in map(_scheme, found):
+        raise ConfigError("", KEY, "names paste beside others", "People carry blobs, or servers do: name one of them.")
+    return found
 
 
 def schemes() -> list[str]:
@@ -51,8 +62,7 @@ def _scheme(text: str) -> str:
     return text.partition(":")[0].lower()
 
 
-def _factory(text: str) -> Factory:
-    """Load what makes the rendezvous of a text."""
+def _entry_point(text: str) -> EntryPoint:
     scheme = _scheme(text)
     found = tuple(entry_points(group=ENTRY_POINTS, name=scheme))
     if not found or (scheme == PASTE and text.lower() != PASTE):
@@ -64,7 +74,7 @@ def _factory(text: str) -> Factory:
             f"Check the spelling. Others are Python packages with an entry point in {ENTRY_POINTS}: install one beside"
             " p2ptun.",
         )
-    return _load(found[0])
+    return found[0]
 
 
 def _load(entry_point: EntryPoint) -> Factory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -47,16 +48,23 @@ def test_a_broken_file_disturbs_nobody_who_does_not_need_it(usual: dict[str, str
         find_places([], usual)
 
 
-def test_paste_goes_with_nothing_else(usual: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"^--rendezvous: .*\.$"):
-        find_places(["paste", URL], {})
-    with pytest.raises(ConfigError, match=r"^P2PTUN_RENDEZVOUS: "):
-        find_places([], {"P2PTUN_RENDEZVOUS": f"{URL} paste"})
+@pytest.mark.parametrize("texts", [["paste", URL], ["pigeon:loft"], ["rv.example.net"], ["\x1b[31m"]])
+def test_what_cannot_be_is_blamed_on_who_said_it(usual: dict[str, str], texts: list[str]) -> None:
     path = Path(usual["XDG_CONFIG_HOME"], "p2ptun", "config.toml")
-    path.write_text(f'rendezvous = ["paste", "{URL}"]')
-    with pytest.raises(ConfigError, match="rendezvous") as caught:
-        find_places([], usual)
-    assert caught.value.where == str(path)
+    path.write_text(f"rendezvous = {json.dumps(texts)}")
+    for given, environ, where, key in (
+        (texts, usual, "", "--rendezvous"),
+        ([], {"P2PTUN_RENDEZVOUS": " ".join(texts)}, "", "P2PTUN_RENDEZVOUS"),
+        ([], usual, str(path), "rendezvous"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            find_places(given, environ)
+        assert (caught.value.where, caught.value.key) == (where, key)
+        assert caught.value.remedy
+
+
+def test_paste_may_be_written_large() -> None:
+    assert not find_places([" PASTE "], {}).have_rooms
 
 
 def test_the_command_for_the_other_side_can_be_pasted_into_a_shell() -> None:
