@@ -193,6 +193,17 @@ class TestNamed:
             assert [entry.body or entry.notice for entry in heard] == [CROWDED, JOINED, b"three"]
             assert await kind(store.read(NAME, TWO, 0, NOW + 10)) is Kind.UNAUTHORIZED
 
+    async def test_what_a_silent_side_has_read_is_kept_for_whoever_comes(self, shelf: Shelf) -> None:
+        async with kept(store := shelf.open(LIMITS)):
+            await store.enter(NAME, ONE, b"1", NOW)
+            await store.enter(NAME, TWO, b"", NOW)
+            for body in (b"2", b"3"):
+                await store.post(NAME, ONE, body, NOW)
+            assert await store.read(NAME, TWO, 3, NOW) == []
+            await store.touch(NAME, ONE, NOW + 9)
+            assert (await refused(store.post(NAME, ONE, b"4", NOW + 10))).limit is Limit.MESSAGES
+            assert [entry.body for entry in await store.enter(NAME, TWO, b"", NOW + 10)] == [b"1", b"2", b"3"]
+
     async def test_a_room_that_both_have_left_is_forgotten(self, shelf: Shelf) -> None:
         async with kept(store := shelf.open(LIMITS)):
             await store.enter(NAME, ONE, b"one", NOW)
@@ -245,6 +256,15 @@ class TestLimits:
                 assert await store.post(room, ONE, b"message", NOW) == after + 1
                 assert await store.read(room, TWO, after, NOW) == [Entry(after + 1, b"message")]
             assert (await store.tally(NOW)).bytes <= 3 * len(b"message")
+
+    async def test_nobody_has_read_what_is_yet_to_come(self, shelf: Shelf) -> None:
+        async with kept(store := shelf.open(LIMITS)):
+            room = await opened(store)
+            await store.join(room, TWO, b"", NOW)
+            assert await store.read(room, TWO, 2**53, NOW) == []
+            for _ in range(3):
+                await store.post(room, ONE, b"x", NOW)
+            assert (await refused(store.post(room, ONE, b"x", NOW))).limit is Limit.MESSAGES
 
     async def test_bytes_of_a_side(self, shelf: Shelf) -> None:
         async with kept(store := shelf.open(LIMITS)):
