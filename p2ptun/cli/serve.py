@@ -82,7 +82,7 @@ OPTIONS = [
 ]  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Serve rooms for codes, STUN, and with --relay TURN.")
 @with_options(OPTIONS)
 def serve(**options: object) -> int:
     """Serve rooms, in which two sides meet by a code; STUN; and with --relay TURN: until Ctrl-C."""
