@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
@@ -94,7 +95,7 @@ class Problem(Exception):
 
 def retry(slug: Slug, detail: str, remedy: str, seconds: float) -> Problem:
     """Make a problem that passes: whoever asks again after so many seconds may get more."""
-    return Problem(slug, detail, remedy, {"Retry-After": str(max(1, round(seconds + 0.5)))})
+    return Problem(slug, detail, remedy, {"Retry-After": str(max(1, math.ceil(seconds)))})
 
 
 def unauthorized(detail: str) -> Problem:
