@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -69,12 +70,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         yield Place(at_server)
         return
     monkeypatch.syspath_prepend(EXAMPLE)
-    from p2ptun_folder import FolderRendezvous  # type: ignore[import-not-found]  # a package of its own
+    example = importlib.import_module("p2ptun_folder")
 
     @asynccontextmanager
     async def in_folder() -> AsyncIterator[Make]:
         await trio.lowlevel.checkpoint()
-        yield lambda: FolderRendezvous(f"folder:{tmp_path}", Surroundings().context)
+        yield lambda: example.FolderRendezvous(f"folder:{tmp_path}", Surroundings().context)
 
     yield Place(in_folder, autojump=0.01)
     sys.modules.pop("p2ptun_folder")
