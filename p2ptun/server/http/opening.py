@@ -49,9 +49,9 @@ def open_http(
 
 
 def _affordable() -> int:
-    """Tell how many connections there are descriptors for; as many are left for relays, stores and files."""
+    """Tell how many connections there are descriptors for; a quarter is left for relays, stores and files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft * 3 // 4
 
 
 def make_offer(options: ServeOptions, http: HttpOptions, own_addresses: Iterable[IPAddress]) -> IceOffer:
