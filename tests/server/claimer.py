@@ -1,10 +1,12 @@
-"""Another process at a store: claims 40 numbers when it is told to, and prints them.
+"""Another process at a store: claims 40 numbers when it is told to, prints them, and is killed.
 
 python -m tests.server.claimer STORE NOW
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import trio
@@ -18,8 +20,8 @@ async def main(text: str, now: float) -> None:
     print("ready", flush=True)
     await trio.to_thread.run_sync(sys.stdin.readline)
     rooms = [await store.claim(range(draw, draw + 99), bytes(32), now) for draw in range(40)]
-    store.close()
-    print(*rooms)
+    print(*rooms, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

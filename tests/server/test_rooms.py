@@ -230,6 +230,30 @@ class TestPolls:
             assert not poll.is_done
         assert poll.entries == []
 
+    async def test_who_waits_goes_on_while_the_store_is_away(self) -> None:
+        class Shy(MemoryStore):
+            """Away now and then."""
+
+            is_away = False
+
+            async def read(self, room: str, digest: bytes, after: int, now: float) -> list[Entry]:
+                if self.is_away:
+                    raise Refusal(Kind.UNAVAILABLE)
+                return await super().read(room, digest, after, now)
+
+        store = Shy()
+        rooms = Rooms(store)
+        opener = await rooms.open()
+        async with trio.open_nursery() as nursery:
+            poll = await started(nursery, rooms, opener.token)
+            store.is_away = True
+            await rooms.join(opener.room, b"")
+            await wait_all_tasks_blocked()
+            assert not poll.is_done
+            store.is_away = False
+            rooms._changed(None)  # as it tells when it is back
+            assert await poll.outcome() == [Entry(1, notice=Notice.JOINED)]
+
     async def test_a_newer_poll_of_the_same_side_ends_the_oldest(self) -> None:
         rooms = Rooms(MemoryStore(RoomLimits(side_polls=2)))
         opener = await rooms.open()

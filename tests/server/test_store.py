@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from p2ptun.rendezvous.base import BurnReason, Notice
 from p2ptun.server.refusal import Kind, Limit, Refusal
 from p2ptun.server.store.base import Entry, RoomLimits, Store, Tally
+from p2ptun.server.store.memory import MemoryStore
+from p2ptun.server.store.sqlite import SqliteStore
 from tests.server.room_model import Model
 from tests.server.stores import Shelf, running
 
@@ -370,7 +372,7 @@ async def claim_elsewhere(text: str, *, task_status: trio.TaskStatus[list[str]])
     rooms: list[str] = []
     command = [sys.executable, "-m", "tests.server.claimer", text, str(NOW)]
     async with trio.open_nursery() as nursery:
-        process = await nursery.start(partial(trio.run_process, command, stdin=PIPE, stdout=PIPE))
+        process = await nursery.start(partial(trio.run_process, command, stdin=PIPE, stdout=PIPE, check=False))
         await process.stdout.receive_some()  # it is ready
         await process.stdin.send_all(b"begin\n")
         task_status.started(rooms)
@@ -482,9 +484,18 @@ async def outcome(operation: Callable[[], Awaitable[object]]) -> object:
         return refusal.kind, refusal.reason, refusal.limit
 
 
-def test_a_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    from p2ptun.server.store.sqlite import SqliteStore
+@pytest.mark.trio
+async def test_burnt_rooms_leave_nothing_behind_in_memory() -> None:
+    store = MemoryStore(replace(LIMITS, ttl=1e6, lifetime=1e6))
+    for now in range(0, 30_000, 6):
+        room = await store.claim([1], ONE, now)
+        assert room is not None
+        await store.burn(room, ONE, BurnReason.DONE, now)
+    assert len(store._rooms) == 1
+    assert len(store._deadlines) < 1100
 
+
+def test_a_file_is_for_its_owner_only(tmp_path: Path) -> None:
     previous = os.umask(0)
     try:
         store = SqliteStore(tmp_path / "rooms.db")

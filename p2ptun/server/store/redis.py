@@ -195,7 +195,7 @@ class RedisStore:
         message = subscription.get_message(timeout=_LISTENING_TIME)
         while message is not None:
             if message["type"] == "message":
-                caller, _, room = message["data"].decode().partition(" ")
+                caller, _, room = message["data"].decode(errors="replace").partition(" ")
                 if caller != self._caller:
                     rooms.append(room)
             if len(rooms) == _MOST_AT_ONCE:
