@@ -176,10 +176,14 @@ def _unreachable(server: ServerUrl, error: httpx.HTTPError) -> Trouble:
 
     is_connected = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             reason = told(getattr(cause, "reason", None) or "unexpected end").replace("_", " ").lower()
+            kind = TroubleKind.PASSING if is_connected else TroubleKind.LASTING
             return Trouble(
-                f"TLS with {server} failed ({reason}).", "Check scheme and port of the URL.", is_unsure=is_connected
+                f"TLS with {server} failed ({reason}).",
+                "Check scheme and port of the URL.",
+                kind,
+                is_unsure=is_connected,
             )
         if isinstance(cause, ConnectionRefusedError):
             return Trouble(f"{server} refused the connection.", "Check the URL, and that the server runs.")

@@ -100,7 +100,7 @@ class StandIn:
         self.connections += 1
         number = self.connections
         parser = h11.Connection(h11.SERVER)
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             while (request := await self._read(stream, parser, number)) is not None:
                 self.requests.append(request)
                 answer = await self._answer(request)
@@ -115,7 +115,11 @@ class StandIn:
     async def _read(self, stream: trio.abc.Stream, parser: h11.Connection, number: int) -> Request | None:
         head, body = None, bytearray()
         while True:
-            event = parser.next_event()
+            try:
+                event = parser.next_event()
+            except h11.RemoteProtocolError:
+                await stream.send_all(response(400))
+                raise
             if event is h11.NEED_DATA:
                 data = await stream.receive_some()
                 if not data:

@@ -350,6 +350,37 @@ def test_a_certificate_is_believed_when_its_authority_is(authority: Authority, t
     assert isinstance(missing, ConfigError)
 
 
+def test_connections_that_wait_are_used_again_over_tls(authority: Authority) -> None:
+    async def main() -> StandIn:
+        async with stand_in(
+            Script(SEATED, POSTED, POSTED, mail(HELLO), POSTED), authority.serve("127.0.0.1")
+        ) as server:
+            rendezvous = HttpRendezvous(server.url, Surroundings(ca_file=authority.file).context)
+            room = await rendezvous.open_room()
+            await room.send(b"one")
+            await room.send(b"two")
+            assert await room.receive() == b"hello"
+            await room.send(b"three")
+            await rendezvous.aclose()
+        return server
+
+    server = trio.run(main, clock=trio.testing.MockClock())  # it stands still: nothing is too late
+    assert len(server.asked) == 5
+    assert server.connections == 2
+
+
+def test_https_where_http_is_spoken_is_told_at_once() -> None:
+    async def main() -> None:
+        async with stand_in(Script(SEATED)) as server:
+            rendezvous = HttpRendezvous(server.url.replace("http:", "https:"), Surroundings().context)
+            with pytest.raises(RendezvousError, match=r"TLS with .* failed") as caught:
+                await rendezvous.open_room()
+            assert caught.value.remedy == "Check scheme and port of the URL."
+            await rendezvous.aclose()
+
+    trio.run(main)
+
+
 def test_a_certificate_for_another_name_is_refused(authority: Authority) -> None:
     refused = over_tls(authority.serve("rv.example"), authority.file)
     assert isinstance(refused, RendezvousError)
