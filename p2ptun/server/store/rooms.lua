@@ -214,19 +214,26 @@ local function entries(name, side, after)
   return found
 end
 
+-- End the operation with a kind of refusal, and its reason or limit. What was done before stays done.
+local function refuse(...)
+  error({refused = {...}})
+end
+
 local function tell(name)
   redis.call('PUBLISH', key('changed'), caller .. ' ' .. name)
 end
 
--- Tell why there is no live room; nil when there is. In a named one forget the sides that have been silent.
-local function refusal(name)
+-- Find a live room; in a named one forget the sides that have been silent.
+local function check_live(name)
   local state = settled(name)
-  if state ~= 'live' then
-    local reason = state == 'cooling' and get(name, 'reason')
-    return reason and {'burnt', reason} or {'unknown'}
+  local reason = state == 'cooling' and get(name, 'reason')
+  if reason then
+    refuse('burnt', reason)
+  elseif state ~= 'live' then
+    refuse('unknown')
   end
   if is_numbered(name) then
-    return nil
+    return
   end
   for side = 0, 1 do
     if get(name, side .. 'digest') and get_number(name, side .. 'seen') + limits.ttl <= now then
@@ -234,17 +241,12 @@ local function refusal(name)
       forget_messages(name, 1 - side)
     end
   end
-  return nil
 end
 
--- Find the side of a live room that a token is; nil and why when there is none.
-local function find_or_refuse(name, digest)
-  local refused = refusal(name)
-  if refused then
-    return nil, refused
-  end
-  local side = find(name, digest)
-  return side, not side and {'unauthorized'} or nil
+-- Find the side of a live room that a token is.
+local function side_of(name, digest)
+  check_live(name)
+  return find(name, digest) or refuse('unauthorized')
 end
 
 -- Notice a third one.
@@ -254,36 +256,38 @@ local function crowd(name)
     notice(name, 1, 'crowded')
     tell(name)
   end
-  return {'crowded'}
+  refuse('crowded')
 end
 
-local function rooms_refusal()
+local function check_rooms()
   sweep()
-  return room_count() >= limits.rooms and {'full', 'rooms'} or nil
+  if room_count() >= limits.rooms then
+    refuse('full', 'rooms')
+  end
 end
 
-local function bytes_refusal(size)
-  return byte_count() + size > limits.bytes and {'full', 'bytes'} or nil
+local function check_bytes(size)
+  if byte_count() + size > limits.bytes then
+    refuse('full', 'bytes')
+  end
 end
 
 -- Tell which limit one more message in a mailbox would break.
 local function shortage(name, side, size)
   if get_number(name, side .. 'count') >= limits.messages then
-    return {'full', 'messages'}
+    return 'messages'
+  elseif get_number(name, side .. 'size') + size > limits.side_bytes then
+    return 'side-bytes'
+  elseif byte_count() + size > limits.bytes then
+    return 'bytes'
   end
-  if get_number(name, side .. 'size') + size > limits.side_bytes then
-    return {'full', 'side-bytes'}
-  end
-  return bytes_refusal(size)
+  return nil
 end
 
 local operations = {}
 
 function operations.claim(digest, ...)
-  local refused = rooms_refusal()
-  if refused then
-    return refused
-  end
+  check_rooms()
   local span = math.max(limits.fewest_numbers, limits.numbers_per_room * room_count())
   for _, draw in ipairs({...}) do
     local name = string.format('%.0f', 1 + tonumber(draw) % span)
@@ -297,17 +301,11 @@ function operations.claim(digest, ...)
 end
 
 function operations.join(name, digest, message)
-  local refused = refusal(name)
-  if refused then
-    return refused
-  end
+  check_live(name)
   if get(name, '1digest') then
-    return crowd(name)
+    crowd(name)
   end
-  refused = bytes_refusal(#message)
-  if refused then
-    return refused
-  end
+  check_bytes(#message)
   set(name, '1digest', digest)
   notice(name, 0, 'joined')
   put_message(name, 0, message)
@@ -317,31 +315,17 @@ function operations.join(name, digest, message)
 end
 
 function operations.enter(name, digest, message)
-  local side, is_new = 0, true
   if settled(name) then
-    local refused = refusal(name)
-    if refused then
-      return refused
-    end
-    side = find(name, digest)
-    is_new = not side
-    side = side or not get(name, '0digest') and 0 or not get(name, '1digest') and 1
-    if not side then
-      return crowd(name)
-    end
+    check_live(name)
   else
-    local refused = rooms_refusal()
-    if refused then
-      return refused
-    end
+    check_rooms()
   end
+  local known = find(name, digest)
+  local side = known or not get(name, '0digest') and 0 or not get(name, '1digest') and 1 or crowd(name)
   local other = 1 - side
-  local refused = bytes_refusal(#message - get_number(name, other .. 'size'))
-  if refused then
-    return refused
-  end
+  check_bytes(#message - get_number(name, other .. 'size'))
   forget_messages(name, other)
-  if is_new and get(name, other .. 'digest') then
+  if not known and get(name, other .. 'digest') then
     notice(name, other, 'joined')
   end
   set(name, side .. 'digest', digest, side .. 'read', 0)
@@ -352,17 +336,14 @@ function operations.enter(name, digest, message)
 end
 
 function operations.post(name, digest, message)
-  local side, refused = find_or_refuse(name, digest)
-  if refused then
-    return refused
-  end
+  local side = side_of(name, digest)
   local other = 1 - side
   if shortage(name, other, #message) then
     local read = get_number(name, other .. 'read')
     trim(name, other, function(id) return tonumber(string.match(id, '^%d+')) <= read end)
-    refused = shortage(name, other, #message)
-    if refused then
-      return refused
+    local limit = shortage(name, other, #message)
+    if limit then
+      refuse('full', limit)
     end
   end
   local sequence = put(name, other, 'body', message)
@@ -372,10 +353,7 @@ function operations.post(name, digest, message)
 end
 
 function operations.read(name, digest, after)
-  local side, refused = find_or_refuse(name, digest)
-  if refused then
-    return refused
-  end
+  local side = side_of(name, digest)
   after = tonumber(after)
   local read = math.min(after, get_number(name, side .. 'last'))
   if read > get_number(name, side .. 'read') then
@@ -386,19 +364,12 @@ function operations.read(name, digest, after)
 end
 
 function operations.touch(name, digest)
-  local side, refused = find_or_refuse(name, digest)
-  if refused then
-    return refused
-  end
-  touch(name, side)
+  touch(name, side_of(name, digest))
   return {'ok'}
 end
 
 function operations.burn(name, digest, reason)
-  local _, refused = find_or_refuse(name, digest)
-  if refused then
-    return refused
-  end
+  side_of(name, digest)
   cool(name, now, reason)
   tell(name)
   return {'ok'}
@@ -416,4 +387,11 @@ function operations.sweep()
   return {'ok', sweep()}
 end
 
-return operations[ARGV[1]](unpack(ARGV, 5))
+local is_done, answer = pcall(operations[ARGV[1]], unpack(ARGV, 5))
+if is_done then
+  return answer
+end
+if type(answer) == 'table' and answer.refused then
+  return answer.refused
+end
+error(answer, 0)
