@@ -18,7 +18,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import redis
 import trio
 
 from p2ptun.server.rooms import Rooms, Seat
@@ -102,8 +101,6 @@ def main(count: int, texts: list[str]) -> None:
             server = RedisServer(directory)
             stack.callback(server.kill)
             server.start()
-            with redis.Redis.from_url(server.url) as client:
-                client.config_set("appendfsync", "everysec")  # as it is by default
             texts = ["memory", f"sqlite:{directory}/rooms.db", server.url]
         for text in texts:
             trio.run(bench, text, count)

@@ -17,7 +17,7 @@ port 0
 unixsocket {directory}/redis.sock
 dir {directory}
 appendonly yes
-appendfsync always
+appendfsync {appendfsync}
 save ""
 rdbcompression no
 loglevel warning
@@ -26,15 +26,15 @@ logfile {directory}/redis.log
 
 
 class RedisServer:
-    """A server whose data outlast being killed."""
+    """A server, whose data outlast being killed when it writes each change before it answers: `always`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, appendfsync: str = "everysec") -> None:
         if shutil.which("redis-server") is None:
             pytest.skip("needs redis-server (apt-get install redis-server)")
         self.directory = directory
         self.url = f"unix://{directory}/redis.sock"
         self._configuration = directory / "redis.conf"
-        self._configuration.write_text(CONFIGURATION.format(directory=directory))
+        self._configuration.write_text(CONFIGURATION.format(directory=directory, appendfsync=appendfsync))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -320,7 +320,7 @@ class TestSeveral:
 
 @pytest.mark.trio
 async def test_rooms_go_on_after_redis_was_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = RedisServer(tmp_path_factory.mktemp("killed"))
+    server = RedisServer(tmp_path_factory.mktemp("killed"), "always")
     warnings = Warnings()
     try:
         server.start()
@@ -358,7 +358,7 @@ async def posted(rooms: Rooms, token: str) -> int:
 @pytest.mark.trio
 async def test_a_poll_reads_again_when_redis_is_back(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What another process left while this one could not hear of it."""
-    server = RedisServer(tmp_path_factory.mktemp("deaf"))
+    server = RedisServer(tmp_path_factory.mktemp("deaf"), "always")
     try:
         server.start()
         shelf = RedisShelf(server)
