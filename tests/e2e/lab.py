@@ -165,8 +165,20 @@ class Lab:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Start a program on `node`, in a session of its own; `.pid` is the program's. It is ended with the lab."""
+        return self.popen_in(node.namespace, argv, stdin, stdout, stderr, env)
+
+    def popen_in(
+        self,
+        namespace: str,
+        argv: Sequence[str],
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = subprocess.DEVNULL,
+        stderr: Stream = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a program in a namespace, likewise."""
         process = subprocess.Popen(
-            ["ip", "netns", "exec", node.namespace, *argv],
+            ["ip", "netns", "exec", namespace, *argv],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -1,4 +1,5 @@
-"""Codes: two people behind NATs meet by one, or don't. Two stories are timed, and play alone; then all others at once.
+"""Codes: two people behind NATs meet by one, or don't. Two stories are timed, and play alone and far from each other,
+50 ms there and back; then all others at once.
 
 Each story is a function that plays on hosts of its own; the tests look at what it brought back.
 """
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 from p2ptun.signal.code import Code, parse_code
-from tests.e2e.lab import Node
+from tests.e2e.delay import add_delay
+from tests.e2e.lab import Node, Router
 from tests.e2e.nat import LINUX
 from tests.e2e.program import Program, TunnelLab
 from tests.e2e.screen import Screen
@@ -29,6 +31,9 @@ WRONG_CODE = 4
 LIMIT = 10.0
 """Seconds. What is promised is 1 s for a tunnel and 2 s for a wrong code, and the times are printed; the limit is loose
 for machines that do much else."""
+
+ONE_WAY = 0.0125
+"""Seconds that a frame takes on each uplink: two of them, there and back, are the 50 ms of the promise."""
 
 WATCH = """
 table inet watch {
@@ -85,13 +90,16 @@ def ended(*sides: Program) -> Outcome:
 
 def story_of_a_tunnel(place: Place) -> Outcome:
     """It comes up, and carries; the server goes away and comes back meanwhile."""
+    distance = place.lab.run(place.bob, ["ping", "-n", "-c1", str(place.server.node.ipv4)]).stdout
     share, code = place.share()
+    share.expect("gathered")
     began = time.monotonic()
     join = place.join(code)
     ready = max(side.expect_timed("path")[1] for side in (share, join))
     pings = [place.lab.can_ping(place.bob, share.ipv4)]
     pinged = time.monotonic()
     facts: dict[str, Any] = {"quantum": [side.peer()["quantum_resistant"] for side in (share, join)]}
+    facts["distance"] = float(distance.partition("time=")[2].split()[0]) / 1000
     told = len(share.events), len(join.events)
     place.server.kill()
     pings.append(place.lab.can_ping(place.alice, join.ipv6))
@@ -228,23 +236,43 @@ STORIES: Mapping[str, Story] = {
 Outcomes = Mapping[str, Future[Outcome]]
 
 
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Two NATs and a server, with room for many hosts."""
+
+    lab: TunnelLab
+    home: Router
+    office: Router
+    server: Serve
+
+    def settle(self, name: str) -> Place:
+        """Give a story its hosts."""
+        alice = self.lab.add_host(f"{name}-alice", self.home)
+        bob, carol = (self.lab.add_host(f"{name}-{who}", self.office) for who in ("bob", "carol"))
+        return Place(self.lab, alice, bob, carol, self.server)
+
+
+def build_land(lab: TunnelLab, name: str, one_way: float) -> Land:
+    """Build it, with uplinks on which frames take that long."""
+    home, office = (lab.add_router(f"{name}-{place}", LINUX, ipv6=False) for place in ("home", "office"))
+    server = lab.add_server(f"{name}-server")
+    uplinks: list[Node | Router] = [server, home, office] if one_way else []
+    for uplink in uplinks:
+        add_delay(lab, uplink, one_way)
+    return Land(lab, home, office, lab.start_serve(server, relay=False, rooms=True))
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Outcomes]:
     """Play what is timed, then all others at once. The laboratory closes first, so that none plays on."""
     with ThreadPoolExecutor(len(STORIES)) as pool, TunnelLab() as lab:
-        home, office = (lab.add_router(name, LINUX, ipv6=False) for name in ("home", "office"))
-        server = lab.start_serve(lab.add_server("server"), relay=False, rooms=True)
+        far, near = build_land(lab, "far", ONE_WAY), build_land(lab, "near", 0)
         played: dict[str, Future[Outcome]] = {}
-
-        def play(name: str, story: Story) -> Future[Outcome]:
-            alice = lab.add_host(f"{name}-alice", home)
-            bob, carol = (lab.add_host(f"{name}-{who}", office) for who in ("bob", "carol"))
-            return played.setdefault(name, pool.submit(story, Place(lab, alice, bob, carol, server)))
-
         for name, story in TIMED.items():
-            play(name, story).exception()  # when it has ended
+            played[name] = pool.submit(story, far.settle(name))
+            played[name].exception()  # when it has ended
         for name, story in STORIES.items():
-            play(name, story)
+            played[name] = pool.submit(story, near.settle(name))
         yield played
 
 
@@ -252,7 +280,8 @@ def test_a_tunnel_comes_up_by_a_code(outcomes: Outcomes, capsys: pytest.CaptureF
     outcome = outcomes["tunnel"].result()
     with capsys.disabled():
         path, ping = (outcome.times[name] * 1000 for name in ("path", "ping"))
-        print(f"\n  by a code: path {path:.0f} ms and answer to a ping {ping:.0f} ms after `p2ptun join` was started")
+        print(f"\n  by a code at 50 ms: path {path:.0f} ms, pong {ping:.0f} ms after `p2ptun join` was started")
+    assert outcome.facts["distance"] >= 4 * ONE_WAY
     assert outcome.codes == (0, 0)
     assert outcome.facts["quantum"] == [True, True]
     assert outcome.times["ping"] < LIMIT
