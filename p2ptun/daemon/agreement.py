@@ -102,15 +102,16 @@ def is_private(network: IPNetwork) -> bool:
     Public addresses belong to whoever they belong to: a side that could claim some would be handed the traffic to
     somebody's name server, or bit by bit all traffic.
     """
-    return any(_is_inside(network, wide) for wide in PRIVATE_NETWORKS)
+    return any(is_inside(network, wide) for wide in PRIVATE_NETWORKS)
 
 
 def is_catch_all(network: IPNetwork) -> bool:
     """Recognise a default route, and the halves of one that some VPNs set: they make nothing "in use"."""
-    return any(_is_inside(private, network) and private != network for private in PRIVATE_NETWORKS)
+    return any(is_inside(private, network) and private != network for private in PRIVATE_NETWORKS)
 
 
-def _is_inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+def is_inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+    """Tell whether all of `inner` is in `outer`."""
     return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.overlaps(outer)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,53 +14,16 @@ from p2ptun.daemon.attendance import ABSENT, FRESH, Attendance
 from p2ptun.daemon.event import Event
 from p2ptun.daemon.notice import Notices
 from p2ptun.errors import RendezvousError, RoomUnknown
-from p2ptun.rendezvous.base import IceServers, Notice, Room
+from p2ptun.rendezvous.base import IceServers, Notice
 from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard, Met
 from p2ptun.signal.description import Kind
 from p2ptun.signal.pinned import room_name, side_token
+from tests.daemon.named_place import Place
 from tests.daemon.room import SideOfRoom
 
 pytestmark = pytest.mark.trio
 
 SECRET = bytes(range(32))
-
-
-class Place:
-    """A rendezvous with one named room; a side that enters anew takes the place of what it was."""
-
-    def __init__(self) -> None:
-        self.sides: dict[str, SideOfRoom] = {}
-        self.openings: dict[str, bytes] = {}
-        self.entered: list[str] = []
-        self.problems: Iterator[RendezvousError | None] = itertools.repeat(None)
-        self.closed = 0
-
-    async def enter_room(self, name: str, token: str, opening: bytes) -> Room:
-        await trio.lowlevel.checkpoint()
-        assert name == room_name(SECRET)
-        self.entered.append(token)
-        if (problem := next(self.problems)) is not None:
-            raise problem
-        side = SideOfRoom()
-        side.other = self.sides.get(token, SideOfRoom())
-        for other, room in self.sides.items():
-            if other != token:
-                room.other, side.other = side, room
-                room.deliver(opening)
-                for each in (self.openings[other], *room.sent):
-                    side.deliver(each)
-        self.sides[token], self.openings[token] = side, opening
-        return side
-
-    async def open_room(self) -> Room:
-        raise AssertionError
-
-    async def join_room(self, number: str, opening: bytes) -> Room:
-        raise AssertionError
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.closed += 1
 
 
 class Machine:
@@ -105,7 +68,7 @@ async def settle(seconds: float = 0.0) -> None:
 
 async def test_two_meet_whoever_comes_first(autojump_clock: trio.testing.MockClock) -> None:
     for order in ((Kind.OFFER, Kind.ANSWER), (Kind.ANSWER, Kind.OFFER)):
-        place = Place()
+        place = Place(room_name(SECRET))
         first, second = (Machine(place, kind) for kind in order)
         async with attending(first):
             await settle(60)
@@ -120,7 +83,7 @@ async def test_two_meet_whoever_comes_first(autojump_clock: trio.testing.MockClo
 
 
 async def test_who_begins_anew_is_met_anew(autojump_clock: trio.testing.MockClock) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     alice, bob = Machine(place, Kind.OFFER), Machine(place, Kind.ANSWER)
     async with attending(alice, bob):
         await settle()
@@ -132,7 +95,7 @@ async def test_who_begins_anew_is_met_anew(autojump_clock: trio.testing.MockCloc
 
 
 async def test_who_crashes_is_met_anew(autojump_clock: trio.testing.MockClock) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     alice, bob = Machine(place, Kind.OFFER), Machine(place, Kind.ANSWER)
     async with attending(alice):
         async with attending(bob):
@@ -147,7 +110,7 @@ async def test_who_crashes_is_met_anew(autojump_clock: trio.testing.MockClock) -
 async def test_a_room_that_was_forgotten_is_entered_anew_and_the_session_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     alice, bob = Machine(place, Kind.OFFER), Machine(place, Kind.ANSWER)
     async with attending(alice, bob):
         await settle()
@@ -167,7 +130,7 @@ async def test_a_room_that_was_forgotten_is_entered_anew_and_the_session_goes_on
 async def test_a_rendezvous_that_refuses_is_told_and_asked_ever_more_rarely(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     place.problems = itertools.chain(
         itertools.repeat(RendezvousError("It is full.", "Come later."), 20), itertools.repeat(None)
     )
@@ -182,7 +145,7 @@ async def test_a_rendezvous_that_refuses_is_told_and_asked_ever_more_rarely(
 
 
 async def test_a_fresh_room_is_left_as_soon_as_it_may_be_stale(autojump_clock: trio.testing.MockClock) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     alice, bob = Machine(place, Kind.OFFER), Machine(place, Kind.ANSWER)
     alice.attendance.refresh()  # there is none
     async with attending(alice, bob):
@@ -201,7 +164,7 @@ async def test_a_fresh_room_is_left_as_soon_as_it_may_be_stale(autojump_clock: t
 
 
 async def test_servers_are_offered_anew(autojump_clock: trio.testing.MockClock) -> None:
-    place = Place()
+    place = Place(room_name(SECRET))
     alice = Machine(place, Kind.OFFER)
     await alice.attendance.renew_ice()
     async with attending(alice):
@@ -217,7 +180,7 @@ async def test_servers_of_a_room_that_has_ended_are_no_loss(
         raise RoomUnknown("Forgotten.")
 
     monkeypatch.setattr(SideOfRoom, "renew_ice", fail)
-    alice = Machine(Place(), Kind.OFFER)
+    alice = Machine(Place(room_name(SECRET)), Kind.OFFER)
     async with attending(alice):
         await settle()
         await alice.attendance.renew_ice()
