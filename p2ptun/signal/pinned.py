@@ -17,6 +17,8 @@ is a pair of incarnations, and what is said counts in its session only.
 * An incarnation that we don't know, or that hasn't seen enough, is asked, by a missive that names it; what it answers
   will do. It is asked again when it asks again. Until a session begins or the owner reopens, `MAX_QUESTIONS` at most
   go to those that don't name us, and as many to those that do: that is all that replayed missives can cost.
+* What asks is answered once by whoever has its sender for the other side, and what is written first after a room was
+  entered asks. So two that are both there meet once a rendezvous delivers, whatever got lost before.
 * A key per direction: nothing of ours comes back to us as theirs. Revisions rise in a session: nothing is heard twice.
 
 A session may begin with an incarnation that has ended since; the next one then asks, and replaces it. What is said is
@@ -205,16 +207,18 @@ class PinnedConversation:
         return None
 
     def _go_on(self, session: _Session, missive: Missive) -> DropReason | None:
-        """Take what the session's other side wrote: to us, to everybody, or to somebody else."""
+        """Take what the session's other side wrote. Whomever it asks for, it is answered: it may not know of us."""
         is_later = missive.serial > session.seen
         session.seen = max(session.seen, missive.serial)
-        if missive.recipient not in (self._own, ANYBODY):
-            return DropReason.FOREIGN
         if is_question := missive.asks and missive.serial > session.answered:
             session.answered = missive.serial
             self._is_due = True
         is_heard = missive.recipient == self._own and self._hear(session, missive)
-        return None if is_heard or is_question or is_later else DropReason.REPEATED
+        if is_question or is_heard:
+            return None
+        if missive.recipient not in (self._own, ANYBODY):
+            return DropReason.FOREIGN
+        return None if is_later else DropReason.REPEATED
 
     def _hear(self, session: _Session, missive: Missive) -> bool:
         """Hear what is said, if it is later than all that was heard; tell whether it is."""

@@ -456,15 +456,41 @@ def test_those_who_name_us_have_a_bound_of_their_own() -> None:
     assert offer.drops[DropReason.MALFORMED] == 1
 
 
-def test_the_other_side_s_questions_to_others_are_none_to_us() -> None:
+def test_whomever_the_other_side_asks_for_it_is_answered_once() -> None:
     offer, answer = meet()
     recorded = [messages_of(incarnation(Kind.OFFER, 100 + number)[0])[0] for number in range(3)]
     for message in recorded:
         answer.receive_message(message)
-    for message in messages_of(answer):
+    questions = messages_of(answer)
+    for message in questions:
         offer.receive_message(message)
-    assert offer.drops == {DropReason.FOREIGN: 3}
+        assert len(messages_of(offer)) == 1
+    for message in questions:
+        offer.receive_message(message)
     assert messages_of(offer) == []
+    assert offer.drops == {DropReason.FOREIGN: 3}
+
+
+def test_who_took_an_earlier_life_of_ours_for_the_latest_learns_better() -> None:
+    """It lost what it had asked us when it entered the room anew; what stands there then is for the earlier life."""
+    early, answer = begin()
+    for message in messages_of(answer):
+        early.receive_message(message)
+    held_back = messages_of(early)[1:]
+    late = incarnation(Kind.OFFER, 77)[0]
+    for message in messages_of(late):
+        answer.receive_message(message)
+    for message in messages_of(answer):
+        late.receive_message(message)
+    late.say(b"late")
+    unanswered = messages_of(late)
+    for message in held_back + unanswered:
+        answer.receive_message(message)
+    assert isinstance(events_of(answer)[0], Met)
+    assert len(messages_of(answer)) == 2  # lost
+    answer.reopen()
+    carry_all(answer, late)
+    assert events_of(answer) == [*events_of(late), Heard(b"late")]
 
 
 def test_a_question_that_waits_isn_t_asked_once_its_answer_is_there() -> None:
