@@ -137,10 +137,14 @@ def _wishes(side: Side, options: dict[str, Any], places: Places) -> AdhocOptions
     code = None
     if side is Side.JOIN:
         code = find_code(options.pop("code"), options.pop("code_file"), os.environ, places)
+    verifies = options.pop("verifies")
+    if verifies and not places.have_rooms:
+        problem = "only who meets by a code has words to compare"
+        raise ConfigError("", "--verify", problem, "Meet by a code with --rendezvous, or use --psk-file on both sides.")
     wishes = _options(places, **options)
     if side is Side.JOIN and code is None and places.have_rooms:
         code = _ask_code()
-    return replace(wishes, code=code)
+    return replace(wishes, rendezvous=places.texts, code=code, verifies=verifies)
 
 
 def _ask_code() -> Code:
@@ -173,7 +177,6 @@ def _options(
     aead: str,
     rekey_interval: float,
     timeout: float | None,
-    verifies: bool,
 ) -> AdhocOptions:
     """Check the options and build what the tunnel takes. Raises ConfigError: option, problem and remedy."""
     return AdhocOptions(
@@ -194,8 +197,6 @@ def _options(
         rekey_interval=rekey_interval,
         timeout=timeout,
         is_interactive=sys.stdin.isatty(),
-        rendezvous=places.texts,
-        verifies=verifies,
     )
 
 

@@ -105,6 +105,7 @@ def test_everything_can_be_said(tunnel: Recorder, tmp_path: Path) -> None:
         (["--stun", "stuns:192.0.2.1"], "--stun"),
         (["--rendezvous", "paste", "--rendezvous", "https://rv.example.net"], "--rendezvous"),
         (["--qr", "--json"], "--qr"),
+        (["--verify"], "--verify"),
         (["--psk-file", "/nonexistent/psk"], "--psk-file"),
     ],
 )
