@@ -141,10 +141,7 @@ def _pair(
     timeout: float | None,
 ) -> None:
     """Check what was asked for, find out the code, and pair. What that takes is imported here: help does without."""
-    places = find_places(rendezvous, os.environ)
-    if not places.have_rooms:
-        remedy = "Name a server that runs p2ptun serve: --rendezvous https://HOST"
-        raise ConfigError("", "--rendezvous", "nothing says where the two sides meet", remedy)
+    places = _places(rendezvous)
     view.meet_at(places)
     config_path(name, directory)
     key_file = None if key_file is None else key_file.absolute()
@@ -166,6 +163,15 @@ def _pair(
     check_files(options)
     found = ask_code("p2ptun pair") if code == TYPED else find_code(code, code_file, os.environ, places)
     _run(replace(options, code=found), view)
+
+
+def _places(given: Sequence[str]) -> Places:
+    """Find out where the two sides meet. Raises ConfigError when nothing says where."""
+    places = find_places(given, os.environ)
+    if not places.have_rooms:
+        remedy = "Name a server that runs p2ptun serve: --rendezvous https://HOST"
+        raise ConfigError("", "--rendezvous", "nothing says where the two sides meet", remedy)
+    return places
 
 
 def _run(options: PairOptions, view: View) -> None:

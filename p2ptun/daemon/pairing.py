@@ -65,7 +65,7 @@ class Pairing:
                 is_over = True
                 nursery.cancel_scope.cancel()
         if not is_over:
-            raise P2ptunError(f"The pairing was interrupted. {self._end()}", AGAIN)
+            raise P2ptunError("The pairing was interrupted.", f"{self._end()} {AGAIN}")
 
     async def pair(self) -> None:
         """Pair, and tell what was written.
@@ -82,7 +82,7 @@ class Pairing:
                 self._emit(await self._pair(nursery))
                 nursery.cancel_scope.cancel()
         if patience.cancelled_caught:
-            raise P2ptunError(f"Not paired after {limit:g} s. {self._end()}", "Give it more with --timeout.")
+            raise P2ptunError(f"Not paired after {limit:g} s.", f"{self._end()} Give it more with --timeout.")
 
     def _end(self) -> str:
         """Tell what there is in the end."""

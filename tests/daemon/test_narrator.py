@@ -195,3 +195,30 @@ async def test_a_path_over_a_relay_of_ours_names_it() -> None:
     assert isinstance(back, PathEvent)
     assert back.server is None
     assert [each.state for each in listener.told if isinstance(each, RelayEvent)] == ["ready", "lost"]
+
+
+async def test_who_is_met_anew_is_met_as_for_the_first_time() -> None:
+    listener = Listener()
+    narrator = listener.narrator
+    narrator.began_at = trio.current_time()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    lost = narrator.lost
+    narrator.start_over()
+    assert (narrator.has_met, narrator.connected.is_set(), lost.is_set()) == (False, False, True)
+    narrator.began_at = trio.current_time()
+    told = listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    assert [each.setup_ms is not None for each in told if isinstance(each, PathEvent)] == [True]
+
+
+async def test_who_has_failed_is_lost() -> None:
+    listener = Listener()
+    listener.hear(PathSelected(PATH), PeerStateChanged(PeerState.CONNECTED))
+    lost = listener.narrator.lost
+    listener.hear(PeerStateChanged(PeerState.FAILED, FailureReason.PEER_CLOSED))
+    assert (lost.is_set(), listener.narrator.ended.is_set(), listener.narrator.connected.is_set()) == (
+        True,
+        True,
+        False,
+    )
+    listener.narrator.start_over()
+    assert (listener.narrator.ended.is_set(), listener.narrator.reason) == (False, None)

@@ -251,7 +251,9 @@ async def test_time_runs_out(machines: tuple[Machine, Machine], autojump_clock: 
     alice, _ = machines
     alice.options = replace(alice.options, timeout=5.0)
     await alice.pair()
-    assert str(alice.error) == "Not paired after 5 s. Nothing was written."
+    assert str(alice.error) == "Not paired after 5 s."
+    assert alice.error is not None
+    assert alice.error.remedy == "Nothing was written. Give it more with --timeout."
     assert (alice.room.burnt, alice.room.is_closed) == (BurnReason.LEFT, True)
 
 

@@ -179,6 +179,8 @@ async def test_what_lies_in_a_tunnel_is_no_candidate_of_the_other_side() -> None
         await traveller.roaming.handle(moved(FIRST, SECOND))
         assert traveller.knows("10.8.0.3"), "the tunnel is gone"
         assert not traveller.knows("172.31.9.2")
+        traveller.roaming.agree([ip_interface("172.31.9.2/30")], [ip_network("192.168.9.0/24")])
+        assert not traveller.knows("192.168.9.1"), "what is led into the tunnel can't lead to its other end"
 
 
 async def test_it_runs_beside_the_tunnel() -> None:
