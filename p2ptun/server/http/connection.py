@@ -47,6 +47,7 @@ class Connection:
         self._stream = stream
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
+        self._answering = trio.CancelScope()
         self._deadline = trio.current_time() + HEAD_TIMEOUT
         self._has_begun = False
         self._is_over = False
@@ -68,6 +69,7 @@ class Connection:
     async def run(self, app: AppWrapper, config: Config, context: WorkerContext) -> None:
         """Answer requests until either side ends it."""
         async with trio.open_nursery() as nursery:
+            self._answering = nursery.cancel_scope
             protocol = Http1(
                 app,
                 config,
@@ -137,6 +139,7 @@ class Connection:
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             self._is_gone = True
             self._finish()
+            self._answering.cancel()  # requests that it sent besides would be answered for nobody
 
     def _finish(self) -> None:
         self._is_over = True

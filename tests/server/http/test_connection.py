@@ -78,17 +78,22 @@ async def test_who_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.trio
 async def test_a_slow_head_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.05)
-    async with serving() as place:
-        status, body = split(await place.exchange(b"GET /healthz HTTP/1.1\r\nX"))
+    async with serving() as place, await place.connect() as stream:
+        await stream.send_all(HEALTH)
+        await read_one(stream)
+        monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.05)  # from the first byte of the second request on
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nX")
+        status, body = split(await read_all(stream))
         assert status == 408
         assert json.loads(body)["type"] == "urn:p2ptun:problem:too-slow"
 
 
 @pytest.mark.trio
 async def test_a_head_has_no_more_time_when_it_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.1)
     async with serving() as place, await place.connect() as stream:
+        await stream.send_all(HEALTH)
+        await read_one(stream)
+        monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.1)
 
         async def trickle() -> None:
             try:
@@ -164,6 +169,20 @@ async def test_who_takes_no_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> N
                 pass
         assert not patience.cancelled_caught
         await place.until(0)
+
+
+@pytest.mark.trio
+async def test_nobody_is_answered_who_is_gone() -> None:
+    """Whoever sends many requests at once and leaves costs no more than an answer or two."""
+    async with serving() as place:
+        async with await place.connect() as stream:
+            await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            assert await stream.receive_some(1)
+        await place.until(0)
+        (await place.client.get("/openapi.json")).raise_for_status()
+        metrics = (await place.client.get("/metrics")).text
+        name = 'p2ptun_http_requests_total{method="GET",route="/openapi.json",status="200"} '
+        assert float(metrics.partition(name)[2].split()[0]) < 50
 
 
 async def begin_poll(place: Place) -> trio.SocketStream:
