@@ -143,11 +143,11 @@ class RawClient:
 
 
 async def measure(server: HttpServing, name: str) -> float:
-    """Ask a server for one of its metrics."""
+    """Ask a server for one of its metrics; what it hasn't counted yet is 0."""
     client = await RawClient.connect(server)
     _, text = await client.ask_text("GET", "/metrics")
     await client.aclose()
-    return next(float(line.split()[-1]) for line in text.decode().splitlines() if line.split()[0] == name)
+    return next((float(line.split()[-1]) for line in text.decode().splitlines() if line.split()[0] == name), 0)
 
 
 async def until_measured(server: HttpServing, name: str, least: float) -> None:
