@@ -176,7 +176,10 @@ class CodeIntroduction:
         try:
             await encounter.run(room)
         except RoomGone as error:
-            self._fail(self._told_gone(error))
+            told = self._told_gone(error)
+            if self._has_introduced and not self._tunnel.narrator.has_met and error.reason != BurnReason.DONE.value:
+                raise _about_words(told) from error  # a person over there took longer than the one here, and said no
+            self._fail(told)
         except RendezvousError as error:
             self._fail(error)
 
@@ -296,10 +299,7 @@ class CodeIntroduction:
     async def _heed(self) -> None:
         while self._problem is None:
             await self._wait()
-        if isinstance(self._problem, WrongCode):
-            sentence = "At the other side the words weren't confirmed: somebody may sit between the two sides."
-            raise WrongCode(sentence, VERIFY_ADVICE) from self._problem
-        raise self._problem
+        raise _about_words(self._problem)
 
     def _told_gone(self, error: RoomGone) -> RendezvousError:
         """Put into words why a room is gone."""
@@ -332,3 +332,10 @@ def _reason_of(error: RendezvousError) -> BurnReason:
             return BurnReason.SILENT
         case _:
             return BurnReason.LEFT
+
+
+def _about_words(error: RendezvousError) -> RendezvousError:
+    """Put into words what ended the comparing of words: who says at the other side that they differ, burns the room."""
+    if not isinstance(error, WrongCode):
+        return error
+    return WrongCode("At the other side the words weren't confirmed: somebody may sit in between.", VERIFY_ADVICE)

@@ -155,9 +155,22 @@ def story_of_other_words(place: Place) -> Outcome:
     join.feed(code)
     for side in (share, join):
         side.expect("verify")
-    began = share.feed("no")
+    share.feed("no")
     outcome = ended(share, join)
-    outcome.times = {"ended": time.monotonic() - began}
+    outcome.facts = {"paths": share.find("path") + join.find("path")}
+    return outcome
+
+
+def story_of_a_late_no(place: Place) -> Outcome:
+    """One person has said yes by the time that the other one says no."""
+    share, code = place.share("--verify")
+    join = place.join("--verify", code)
+    share.expect("verify")
+    share.feed("yes")
+    share.expect("interface")
+    join.expect("verify")
+    join.feed("no")
+    outcome = ended(share, join)
     outcome.facts = {"paths": share.find("path") + join.find("path")}
     return outcome
 
@@ -229,6 +242,7 @@ TIMED: Mapping[str, Story] = {"tunnel": story_of_a_tunnel, "wrong": story_of_a_w
 STORIES: Mapping[str, Story] = {
     "third": story_of_a_third_party,
     "words": story_of_other_words,
+    "late": story_of_a_late_no,
     "mistakes": story_of_mistakes,
     "person": story_of_a_person,
     "interrupted": story_of_interruptions,
@@ -331,13 +345,13 @@ def test_words_are_compared_before_anything_is_carried(outcomes: Outcomes) -> No
     assert facts["pinged"]
 
 
-def test_other_words_end_both_sides(outcomes: Outcomes) -> None:
-    outcome = outcomes["words"].result()
+@pytest.mark.parametrize("name", ["words", "late"])
+def test_other_words_end_both_sides(outcomes: Outcomes, name: str) -> None:
+    outcome = outcomes[name].result()
     assert outcome.codes == (WRONG_CODE, WRONG_CODE)
     assert outcome.facts["paths"] == []
     for talk in outcome.talks:
-        refused(talk, WRONG_CODE, "words")
-    assert outcome.times["ended"] < LIMIT
+        refused(talk, WRONG_CODE, "the words weren't confirmed" if "At the" in talk else "The words weren't confirmed")
 
 
 def test_what_is_no_code_is_refused_and_nothing_is_sent(outcomes: Outcomes) -> None:
