@@ -15,6 +15,7 @@ import trio
 from p2ptun.daemon.agreement import Agreement, agree
 from p2ptun.daemon.code_introduction import CodeIntroduction
 from p2ptun.daemon.event import Event, InterfaceEvent, ProgressEvent
+from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, Introduction, PasteIntroduction
 from p2ptun.daemon.options import AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome, remedy
@@ -30,7 +31,7 @@ from p2ptun.node.link import Identity
 from p2ptun.node.parameters import IceParameters
 from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair
-from p2ptun.rendezvous.base import Context, Rendezvous
+from p2ptun.rendezvous.base import Context, Preparing, Rendezvous
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.rendezvous.registry import open_rendezvous
 from p2ptun.signal.description import terms
@@ -73,9 +74,14 @@ class AdhocTunnel:
         outcome = Outcome.STOPPED
         lines = LineReader(STDIN)
         rendezvous = open_rendezvous(self._options.rendezvous, self._context(lines))
-        async with aclosing(rendezvous), self._tunnel.running() as nursery:
-            outcome = await self._connect(rendezvous, lines, nursery)
-        return outcome  # noqa: RET504 (a signal ends the block without an exception)
+        with single_error():
+            async with aclosing(rendezvous), trio.open_nursery() as early:
+                if isinstance(rendezvous, Preparing):
+                    early.start_soon(rendezvous.prepare)
+                async with self._tunnel.running() as nursery:
+                    outcome = await self._connect(rendezvous, lines, nursery)
+                early.cancel_scope.cancel()
+        return outcome
 
     def _context(self, lines: LineReader) -> Context:
         return Context(

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.uri import StunUri
@@ -138,6 +138,15 @@ class Rendezvous(Protocol):
 
     async def aclose(self) -> None:
         """Close what is open, rooms included. Harmless twice."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A rendezvous that gains from hearing ahead that it will be asked."""
+
+    async def prepare(self) -> None:
+        """Do what can be done before there is something to ask. Never raises RendezvousError; in vain is fine."""
         ...
 
 
