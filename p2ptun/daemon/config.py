@@ -154,8 +154,6 @@ def read_config(path: Path) -> TunnelConfig:
     try:
         return _checked(document, path)
     except ConfigError as error:
-        if error.where:
-            raise
         raise ConfigError(str(path), error.key, error.problem, error.remedy) from error
 
 

@@ -123,13 +123,13 @@ class Partner:
         if isinstance(event.event, STALE):
             self._news.set()
 
-    def _replace_peer(self) -> None:
-        """Forget all that was between this side and a process over there that is no more."""
+    def _replace_peer(self, why: str | None) -> None:
+        """Forget all that was between this side and the other one, which is of no more use."""
         self._own = None
         self._tunnel.node.remove_peer(self._peer.name, trio.current_time())
         self._tunnel.driver.flush()
         self._tunnel.narrator.start_over()
-        self.begin(MET_ANEW)
+        self.begin(why)
 
     def _connect(self, theirs: Description) -> None:
         """Let the node connect to the other side, which has said how it can be reached."""
@@ -162,6 +162,7 @@ class Partner:
             await trio.sleep(random.uniform(*REVIVAL))
             self._failed = trio.Event()
             if self._peer.state is PeerState.FAILED and self._peer.reason is not FailureReason.PEER_CLOSED:
+                self._replace_peer(None)
                 self._attendance.begin_anew()
 
     async def _remind(self) -> NoReturn:
@@ -218,7 +219,7 @@ class Partner:
     def _meet(self, session_id: bytes) -> None:
         """Begin a session; the peer that is there is good for the first one."""
         if self._own is not None:
-            self._replace_peer()
+            self._replace_peer(MET_ANEW)
         self._own = describe(self._tunnel, self._peer, self._kind, session_id)
         self._told = -1
 

@@ -91,7 +91,13 @@ def test_the_example_shows_every_key_and_explains_it() -> None:
 def test_little_is_enough(directory: Path) -> None:
     config = read_config(write(directory / "home.toml", SMALL))
     assert (config.ice.stun, config.ice.turn, config.ice.hides_addresses) == ((), (), False)
-    assert (config.peer.psk, config.peer.path) == (None, PathPolicy.ANY)
+    assert (config.peer.psk, config.peer.path, config.mtu) == (None, PathPolicy.ANY, None)
+
+
+@pytest.mark.parametrize("mtu", [576, 1400, 65461])
+def test_an_mtu_may_be_chosen(directory: Path, mtu: int) -> None:
+    text = SMALL.replace('"home.key"', f'"home.key"\nmtu = {mtu}')
+    assert read_config(write(directory / "home.toml", text)).mtu == mtu
 
 
 def test_secrets_do_not_show(directory: Path) -> None:

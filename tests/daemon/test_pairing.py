@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2ptun.daemon import acquainting
 from p2ptun.daemon.acquainting import SILENCE
 from p2ptun.daemon.config import TunnelConfig, read_config
 from p2ptun.daemon.event import CodeEvent, ErrorEvent, Event, MeetingEvent, PairedEvent, VerifyEvent
@@ -320,3 +321,28 @@ async def test_what_the_rendezvous_says_is_told(
     await alice.pair()
     assert str(alice.error) == told
     assert alice.files == []
+
+
+async def test_who_runs_another_command_is_told(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acquainting, "encode_acquaintance", lambda acquaintance: b"\x01 is no pairing")
+    await pair(*machines)
+    told = {str(machine.error) for machine in machines}
+    assert any("makes no sense here" in each for each in told)
+    assert told <= {*[each for each in told if "makes no sense" in each], "The other side has given up."}
+    assert machines[0].files == machines[1].files == []
+
+
+async def test_a_room_that_was_burnt_can_not_be_joined(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(place: OneRoom, number: str, opening: bytes) -> Room:
+        raise RoomGone("Gone.", "", BurnReason.WRONG_CODE.value)
+
+    monkeypatch.setattr(OneRoom, "join_room", refuse)
+    _, bob = machines
+    bob.options = replace(bob.options, code=Code(42, 7))
+    await bob.pair()
+    assert isinstance(bob.error, WrongCode)
+    assert bob.files == []

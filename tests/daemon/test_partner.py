@@ -146,6 +146,29 @@ async def test_who_fails_says_why_and_begins_anew(
         assert bob.peer is not before
 
 
+async def test_who_fails_while_nobody_is_there_has_nobody_to_tell(autojump_clock: trio.testing.MockClock) -> None:
+    async with stations() as (alice, bob, nursery):
+        nursery.start_soon(alice.partner.run)
+        life = trio.CancelScope()
+        nursery.start_soon(run_within, life, bob.partner)
+        await settle()
+        life.cancel()
+        await settle()
+        alice.enter(PeerState.FAILED, FailureReason.NO_PATH)
+        await settle(REVIVAL[1] + 1)
+        alice.tunnel.node.add_local_address(Endpoint.of(ip_address("192.0.2.1"), 5000), trio.current_time())
+        alice.tunnel.driver.flush()
+        await settle(60)
+        assert alice.peer.state is PeerState.CONNECTING
+        assert alice.peer.link is None
+        assert [each.id for each in alice.tunnel.notices] == [NO_CONNECTION]
+
+
+async def run_within(life: trio.CancelScope, partner: Partner) -> None:
+    with life:
+        await partner.run()
+
+
 async def test_who_left_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     async with stations() as (alice, bob, nursery):
         for station in (alice, bob):
