@@ -53,7 +53,7 @@ OPTIONS = [
                  help="File with the relays' username and password, or their shared secret (`p2ptun genturn`); else "
                  "$P2PTUN_TURN_USERNAME and $P2PTUN_TURN_PASSWORD."),
     click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False),
-                 help="Certificates (PEM) to trust for relays over TLS, besides this machine's own."),
+                 help="Certificates (PEM) to trust for relays and rendezvous over TLS, besides this machine's own."),
     click.option("--path", "policy", type=click.Choice([each.value for each in PathPolicy]),
                  default=PathPolicy.ANY.value, show_default=True,
                  help="Paths that traffic may take: `direct` asks no relay, `relay` hides this machine's addresses "

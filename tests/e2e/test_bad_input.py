@@ -207,7 +207,7 @@ def test_an_address_in_use_on_another_interface(scene: Scene) -> None:
         ("--route", "192.168.1.1/24", "--route", "192.168.1.0/24"),
         ("--stun", "http://stun.example.net", "http", "stun:"),
         ("--stun", "stun:stun.example.net:port", "has the port", "1 to 65535"),
-        ("--rendezvous", "https://rv.example.net", "--rendezvous", "paste"),
+        ("--rendezvous", "pigeon:loft", "--rendezvous", "Check the spelling"),
         ("--psk-file", "/nonexistent", "/nonexistent", "genpsk"),
     ],
 )
