@@ -20,7 +20,7 @@ from p2ptun.node.event import (
     PeerStateChanged,
 )
 from p2ptun.node.peer import Peer
-from p2ptun.rendezvous.base import Notice, Rendezvous
+from p2ptun.rendezvous.base import IceServers, Notice, Rendezvous, Room
 from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard
 from p2ptun.signal.description import Description, Kind
 from p2ptun.signal.letter import Letter, decode_letter, encode_letter
@@ -59,6 +59,8 @@ class Reunion:
         self._own = own
         self._encounter: Encounter | None = None
         self._has_confirmed = False
+        self._room: Room | None = None
+        self._presence = trio.Lock()
         self._trouble, self._relief = trio.Event(), trio.Event()
         tunnel.listeners.append(self._follow)
 
@@ -83,15 +85,20 @@ class Reunion:
         while True:
             await relays.borrowed_ended.wait()
             relays.borrowed_ended = trio.Event()
-            encounter = self._new_encounter()
             try:
-                room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
+                self._offer(await self._fetch_ice())
             except RendezvousError as error:
                 self._tunnel.notices.tell(str(error), error.remedy)
-                continue
-            self._tunnel.gathering.offer(room.ice)
-            self._tunnel.driver.flush()
+
+    async def _fetch_ice(self) -> IceServers:
+        """Ask in the room where we are, or enter it for that: never twice at once, or one would unseat the other."""
+        if self._room is not None:
+            return await self._room.renew_ice()
+        async with self._presence:
+            encounter = self._new_encounter()
+            room = await self._rendezvous.enter_room(self._name, self._token, encounter.opening())
             await room.aclose()
+            return room.ice
 
     async def _meet(self) -> None:
         """Tell and hear until the tunnel is up again."""
@@ -118,20 +125,26 @@ class Reunion:
                 return
 
     async def _converse(self, encounter: Encounter) -> None:
-        room = await self._rendezvous.enter_room(self._room, self._token, encounter.opening())
-        self._tunnel.gathering.offer(room.ice)
+        async with self._presence:
+            room = await self._rendezvous.enter_room(self._name, self._token, encounter.opening())
+            try:
+                self._room = room
+                self._offer(room.ice)
+                await encounter.run(room)
+            finally:
+                self._room = None
+                with trio.move_on_after(PARTING_PATIENCE, shield=True):
+                    await room.aclose()
+
+    def _offer(self, ice: IceServers) -> None:
+        self._tunnel.gathering.offer(ice)
         self._tunnel.driver.flush()
-        try:
-            await encounter.run(room)
-        finally:
-            with trio.move_on_after(PARTING_PATIENCE, shield=True):
-                await room.aclose()
 
     def _new_encounter(self) -> Encounter:
         return Encounter(PinnedConversation(self._secret, self._kind, os.urandom), self._listen)
 
     @property
-    def _room(self) -> str:
+    def _name(self) -> str:
         return room_name(self._secret)
 
     @property
