@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import h11
 import trio
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -86,6 +86,10 @@ class Http1(H11Protocol):
         """Leave requests for HTTP/2 alone, which hypercorn would grant."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        if _is_ambiguous(request):
+            await self._send_error_response(Slug.BAD_REQUEST.status)
+            await self.send(Closed())
+            return
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
         if len(headers) < len(request.headers):
             request = h11.Request(
@@ -148,6 +152,16 @@ class Call:
             self._is_answered = True
             self._get.close()
         await self._reply(event)
+
+
+def _is_ambiguous(request: h11.Request) -> bool:
+    """Tell whether a proxy may see the request end elsewhere than we do, and take the rest for another client's.
+
+    Those are requests with two lengths, and old ones in chunks (RFC 9112 6.1, 11.2). No client of ours sends any.
+    """
+    names = {name for name, _ in request.headers}
+    is_chunked = b"transfer-encoding" in names
+    return is_chunked and (b"content-length" in names or request.http_version < b"1.1")
 
 
 async def _no_thread(*_: object) -> None:
