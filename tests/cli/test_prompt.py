@@ -14,6 +14,7 @@ import pytest
 from p2ptun.signal.code import draw_code
 from tests.terminal import CTRL_C, CTRL_D, TAB, Terminal
 
+pytest.importorskip("readline")
 ROOT = Path(__file__).resolve().parents[2]
 CODE = str(draw_code(42, lambda size: bytes(range(size))))
 OTHER = str(draw_code(7, lambda size: bytes(size)))
