@@ -52,6 +52,7 @@ class Acquainting:
         self._theirs: Acquaintance | None = None
         self._confirmed: Confirmed | None = None
         self._problem: RendezvousError | None = None
+        self._has_come = False
         self._news = trio.Event()
         self._conversation: CodeConversation
         self._encounter: Encounter
@@ -89,7 +90,7 @@ class Acquainting:
 
     async def confirmed(self) -> Confirmed:
         """Wait until somebody has come and shown that he knows the code. Raises RendezvousError."""
-        while self.own is None:
+        while not self._has_come:
             await self._wait()
         with trio.move_on_after(SILENCE):
             while self._confirmed is None:
@@ -140,6 +141,7 @@ class Acquainting:
     def _listen(self, event: ConversationEvent | Notice) -> None:
         match event:
             case Met(session_id):
+                self._has_come = True
                 self.own = self._describe(session_id)
                 self.say(Stage.PROPOSED)
             case Confirmed():
@@ -151,6 +153,7 @@ class Acquainting:
             case Refused():
                 self._problem = _foreign()
             case Notice.JOINED:
+                self._has_come = True
                 self._emit(MeetingEvent())
             case Notice.CROWDED:
                 self._emit(

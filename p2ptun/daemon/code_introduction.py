@@ -76,7 +76,6 @@ class CodeIntroduction:
     ) -> None:
         """`lines` are what the person types; `opened` is a room of ours, if there is one by now."""
         self.standing_secret = b""
-        self._opened = opened
         self._tunnel = tunnel
         self._peer = peer
         self._side = side
@@ -87,8 +86,9 @@ class CodeIntroduction:
         self._confirmed: Confirmed | None = None
         self._problem: RendezvousError | None = None
         self._told = -1
+        self._has_come = False
         self._news = trio.Event()
-        self._room: Room | None = None
+        self._room = opened
         self._encounter: Encounter | None = None
         tunnel.listeners.append(self._follow)
 
@@ -145,7 +145,7 @@ class CodeIntroduction:
             except RoomUnknown:
                 if self._side is Side.JOIN or self._own is not None:
                     raise
-                self._problem = None
+                self._problem, self._has_come, self._room = None, False, None
                 self._tunnel.notices.tell(
                     "The rendezvous has forgotten this side's room: it was started anew, it seems.",
                     "Give the other side the new code.",
@@ -157,7 +157,7 @@ class CodeIntroduction:
         await self._tunnel.gathering.gather(self._peer)
 
     async def _open(self) -> tuple[Encounter, Room]:
-        room, self._opened = self._opened or await self._rendezvous.open_room(), None
+        room = self._room or await self._rendezvous.open_room()
         code = draw_code(int(room.number or 0), os.urandom)
         self._tunnel.notices.emit(CodeEvent(str(code)))
         return self._converse(Kind.OFFER, code), room
@@ -186,9 +186,10 @@ class CodeIntroduction:
     async def _settle(self) -> tuple[Confirmed, Letter]:
         """Wait until both sides have proved themselves and said what they are.
 
-        Who shares waits for somebody to come, as long as it takes; who joins comes to somebody who should be there.
+        Who shares waits for somebody to come, as long as it takes; who joins comes to somebody who should be there. Who
+        comes without a word has taken the only place, and doesn't keep it.
         """
-        while self._side is Side.SHARE and self._own is None and self._problem is None:
+        while self._side is Side.SHARE and not self._has_come and self._problem is None:
             await self._wait()
         with trio.move_on_after(CONFIRMATION_PATIENCE):
             while self._problem is None:
@@ -224,6 +225,7 @@ class CodeIntroduction:
                     "Install the same version of p2ptun on both sides.",
                 )
             case Notice.JOINED:
+                self._has_come = True
                 self._tunnel.notices.emit(MeetingEvent())
             case Notice.CROWDED:
                 self._tunnel.notices.tell(
@@ -233,6 +235,7 @@ class CodeIntroduction:
         self._news.set()
 
     def _meet_other(self, session_id: bytes) -> None:
+        self._has_come = True
         self._tunnel.narrator.began_at = trio.current_time()
         self._own = describe(self._tunnel, self._peer, self._side.kind, session_id)
         self._say()

@@ -86,7 +86,10 @@ async def test_words_that_are_not_confirmed_end_it(answers: bytes) -> None:
     assert shared.sides[0].burnt is BurnReason.WRONG_CODE
 
 
-async def test_who_comes_and_keeps_silent_has_had_his_guess(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("has_opening", [True, False])
+async def test_who_comes_and_keeps_silent_has_had_his_guess(
+    has_opening: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     shared = SharedRoom()
     alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]))
     async with trio.open_nursery() as nursery:
@@ -96,8 +99,10 @@ async def test_who_comes_and_keeps_silent_has_had_his_guess(autojump_clock: trio
         opening = CodeConversation(Kind.ANSWER, Code(42, 1), os.urandom).next_message()
         assert opening is not None
         shared.sides[0].deliver(Notice.JOINED)
-        shared.sides[0].deliver(opening)
-        await alice.done.wait()
+        if has_opening:
+            shared.sides[0].deliver(opening)
+        with trio.fail_after(2 * CONFIRMATION_PATIENCE):
+            await alice.done.wait()
         assert trio.current_time() - began == pytest.approx(CONFIRMATION_PATIENCE, abs=1)
         nursery.cancel_scope.cancel()
     assert isinstance(alice.result, RendezvousError)
