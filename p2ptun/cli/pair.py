@@ -18,7 +18,7 @@ from p2ptun.cli.prompt import ask_code
 from p2ptun.cli.relay_options import authorities
 from p2ptun.cli.rendezvous_options import CODE_FILE, VERIFY, Places, find_code, find_places
 from p2ptun.cli.talk import JsonView, Story, View
-from p2ptun.cli.text import print_line, talk_console
+from p2ptun.cli.text import print_line
 from p2ptun.daemon.config import DIRECTORY, check_peer_name, config_path
 from p2ptun.daemon.event import CodeEvent, ErrorEvent, Event, PairedEvent
 from p2ptun.daemon.pair_options import PairOptions, check_files, host_name
@@ -70,7 +70,7 @@ def pair(name: str, code: str | None, as_json: bool, **options: object) -> int:
     takes it, and asks for it when it is given as `-`. Both sides write /etc/p2ptun/NAME.toml, its key and a shared
     secret: both, or neither.
     """
-    view: View = JsonView(Kind.OFFER) if as_json else PairStory(name)
+    view: View = JsonView(Kind.OFFER) if as_json else PairStory()
     hide_memory()
     try:
         _pair(view, name, code, **options)  # type: ignore[arg-type]
@@ -88,41 +88,33 @@ def pair(name: str, code: str | None, as_json: bool, **options: object) -> int:
 class PairStory(Story):
     """The events as a person wants to read them, on stderr; the code alone goes to stdout."""
 
-    def __init__(self, name: str) -> None:
-        """Tell the story of the tunnel `name`."""
+    def __init__(self) -> None:
         super().__init__(Kind.OFFER)
-        self._name = name
-        self._meeting = Places()
-
-    def meet_at(self, places: Places) -> None:
-        """Take note of where the two sides meet."""
-        super().meet_at(places)
-        self._meeting = places
 
     def show(self, event: Event) -> None:
         """Tell the event, if it is worth telling."""
         match event:
             case CodeEvent(code=code):
                 print_line(code)
-                command = f"p2ptun pair NAME {self._meeting.options()} {code}"
-                talk_console().print(ADVICE.format(command=escape(command)))
+                command = f"p2ptun pair NAME {self._places.options()} {code}"
+                self._console.print(ADVICE.format(command=escape(command)))
+                self._spin("waiting     for the other side")
             case PairedEvent():
-                self.close()
-                _tell_paired(event)
+                self._tell_paired(event)
             case _:
                 super().show(event)
 
-
-def _tell_paired(event: PairedEvent) -> None:
-    """Say what there is now, and what comes next."""
-    console = talk_console()
-    own, theirs = (", ".join(each.split("/")[0] for each in side) for side in (event.addresses, event.peer_addresses))
-    console.print(f"[bold green]paired[/]      with {event.peer}: {own} here, {theirs} there")
-    console.print(f"[bold]written[/]     {escape(', '.join(event.files))}")
-    directory = Path(event.files[-1]).parent
-    where = "" if directory == DIRECTORY else f" --directory {shlex.quote(str(directory))}"
-    console.print("Now run it here, and over there what was said there:\n")
-    console.print(f"    [bold]p2ptun daemon {escape(event.name)}{escape(where)}[/]")
+    def _tell_paired(self, event: PairedEvent) -> None:
+        """Say what there is now, and what comes next."""
+        here, there = (
+            ", ".join(each.split("/")[0] for each in side) for side in (event.addresses, event.peer_addresses)
+        )
+        self._tell("paired", f"with {event.peer}: {here} here, {there} there", "bold green")
+        self._tell("written", "\n".join(event.files))
+        directory = Path(event.files[-1]).parent
+        where = "" if directory == DIRECTORY else f" --directory {shlex.quote(str(directory))}"
+        self._console.print("Now run it here, and over there what was said there:\n")
+        self._console.print(f"    [bold]p2ptun daemon {escape(event.name + where)}[/]")
 
 
 def _pair(

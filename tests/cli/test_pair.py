@@ -136,7 +136,7 @@ def test_with_json_what_fails_is_an_event_as_well(
 
 
 def test_a_person_is_told_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    story = pair.PairStory("home")
+    story = pair.PairStory()
     story.meet_at(Places((URL,), are_usual=False))
     files = [str(tmp_path / f"home.{kind}") for kind in ("key", "psk", "toml")]
     story.show(CodeEvent("42-amber-tiger-lamp"))
