@@ -104,7 +104,7 @@ class Api:
             seat = await self._rooms.open()
             begin(seat.room, seat.ttl)
         self._metrics.rooms_opened.inc()
-        return answer(SeatDocument(seat.room, seat.token, int(seat.ttl), self._offer.make(seat.room)), 201)
+        return answer(SeatDocument(seat.room, seat.token, int(seat.ttl), self._offer.make(seat.token)), 201)
 
     async def join(self, request: Request) -> Response:
         """Join one as its second side, with the first message."""
@@ -160,7 +160,7 @@ class Api:
             if refusal.kind is Kind.UNKNOWN:
                 raise unauthorized("The token is none of a side of a room.") from None
             raise
-        return answer(self._offer.make(token.partition(".")[0]))
+        return answer(self._offer.make(token))
 
     async def health(self, _: Request) -> Response:
         """Tell whether the store can be reached."""
@@ -187,7 +187,7 @@ class Api:
     def _joined(self, joined: Joined, message: bytes, status: int) -> Response:
         seat = joined.seat
         self._metrics.carry(message)
-        ice = self._offer.make(seat.room)
+        ice = self._offer.make(seat.token)
         return answer(JoinedDocument(seat.room, seat.token, int(seat.ttl), ice, _entries(joined.entries)), status)
 
 

@@ -54,17 +54,18 @@ class IceOffer:
     secret: str = field(repr=False)
     clock: Callable[[], float]
 
-    def make(self, room: str) -> IceDocument:
-        """Write the offer for those in a room, with a credential when there are relays.
+    def make(self, token: str) -> IceDocument:
+        """Write the offer for the side of a room that a token is, with a credential when there are relays.
 
-        The credential's name hides the room from whoever keeps the relay, and both sides of a room share a quota.
+        The credential's name hides the room from whoever keeps the relay. A quota is one side's: numbers of rooms are
+        used again, and whoever had one before must not use up what the next ones have.
         """
         plain = [str(each) for each in self.uris if not each.scheme.is_turn]
         relays = [str(each) for each in self.uris if each.scheme.is_turn] if self.secret else []
         servers = [IceServerDocument(plain)] if plain else []
         if not relays:
             return IceDocument(servers, None)
-        label = blake2s(room.encode(), key=blake2s(self.secret.encode()).digest(), digest_size=8).hexdigest()
+        label = blake2s(token.encode(), key=blake2s(self.secret.encode()).digest(), digest_size=8).hexdigest()
         credential = ephemeral_credential(self.secret, label, self.clock() + CREDENTIAL_LIFETIME)
         relay = IceServerDocument(relays, credential.username, credential.password)
         return IceDocument([*servers, relay], CREDENTIAL_LIFETIME)

@@ -55,7 +55,7 @@ def offer(*texts: str) -> IceOffer:
 
 
 def test_relays_come_with_a_credential_that_expires() -> None:
-    document = offer("stun:a", "turn:a", "turns:b").make("42")
+    document = offer("stun:a", "turn:a", "turns:b").make("42.a")
     plain, relay = document.servers
     assert (plain.urls, plain.username) == (["stun:a"], "")
     assert relay.urls == ["turn:a", "turns:b"]
@@ -66,17 +66,18 @@ def test_relays_come_with_a_credential_that_expires() -> None:
     assert later.find_password(relay.username) is None
 
 
-def test_the_name_hides_the_room_and_is_one_for_both_sides() -> None:
-    first, second, other = (offer("turn:a").make(room).servers[0].username for room in ("42", "42", "43"))
+def test_the_name_hides_the_token_and_stays_with_the_side() -> None:
+    first, second, other = (offer("turn:a").make(each).servers[0].username for each in ("42.a", "42.a", "42.b"))
     assert first == second != other
-    elsewhere = replace(offer("turn:a"), secret="other").make("42").servers[0].username  # noqa: S106  # a test's
+    assert "42.a" not in first
+    elsewhere = replace(offer("turn:a"), secret="other").make("42.a").servers[0].username  # noqa: S106  # a test's
     assert elsewhere != first
 
 
 def test_without_a_secret_there_are_no_relays() -> None:
-    document = replace(offer("stun:a", "turn:a"), secret="").make("42")
+    document = replace(offer("stun:a", "turn:a"), secret="").make("42.a")
     assert msgspec.json.encode(document) == b'{"servers":[{"urls":["stun:a"]}],"ttl":null}'
-    assert replace(offer(), secret="").make("42").servers == []
+    assert replace(offer(), secret="").make("42.a").servers == []
 
 
 def test_secrets_are_not_shown() -> None:
