@@ -26,6 +26,9 @@ RELAY_PATIENCE = 4.0
 """How much longer it waits while no relay has given an address, and one still may: without it there may never be a
 tunnel for later candidates to travel in."""
 
+MAX_OFFERED = 32
+"""Servers that a rendezvous may name in a tunnel's life. One that means harm names others each time it is asked."""
+
 NO_REFLEXIVE = "no-reflexive-address"
 
 
@@ -48,14 +51,16 @@ class Gathering:
         self._notices = notices
         self._relays = relays
         self._found: set[StunUri] = set()
+        self._taken: set[StunUri] = set()
         self._offered = trio.Event()
 
     def offer(self, ice: IceServers) -> None:
         """Use what a rendezvous offers as well; known servers of it get their new credentials."""
-        offered = self._options.offered(each.uri for each in ice.servers)
+        servers = [each for each in ice.servers if self._takes(each.uri)]
+        offered = self._options.offered(each.uri for each in servers)
         self.reflectors |= dict.fromkeys(offered.reflectors)
         self.relay_uris |= dict.fromkeys(offered.relays)
-        for each in ice.servers:
+        for each in servers:
             if each.uri in offered.relays and each.credential is not None:
                 self._relays.accept(each.uri.host, each.credential, ice.lifetime, trio.current_time())
         self.expects_offer = False
@@ -105,6 +110,12 @@ class Gathering:
                 if relays
                 else "It goes on without: that is enough in one network, or when the other side can be reached.",
             )
+
+    def _takes(self, uri: StunUri) -> bool:
+        """Tell whether an offered server is one of those that are used, or becomes one."""
+        if len(self._taken) < MAX_OFFERED:
+            self._taken.add(uri)
+        return uri in self._taken
 
     async def _find_server(self, driver: Driver, uri: StunUri) -> None:
         try:

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from p2ptun.daemon.event import ErrorEvent, Event, GatheredEvent, GatheringEvent
-from p2ptun.daemon.gathering import Gathering, seen_from_outside
+from p2ptun.daemon.gathering import MAX_OFFERED, Gathering, seen_from_outside
 from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions
@@ -19,6 +19,7 @@ from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
 from p2ptun.rendezvous.base import IceServer, IceServers
 from p2ptun.stun.binding import answer_binding
+from p2ptun.stun.credential import LongTermCredential
 from p2ptun.stun.message import is_stun
 from p2ptun.stun.uri import parse_uri
 from tests.io.machine import LOOPBACK, Machine
@@ -111,3 +112,15 @@ async def test_a_path_policy_decides_what_of_an_offer_is_used() -> None:
     assert AdhocOptions(path_policy=PathPolicy.RELAY).offered(uris).reflectors == ()
     assert AdhocOptions().offered(uris).relays == tuple(uris[1:])
     assert AdhocOptions().offered(uris).reflectors[0] == uris[0]
+
+
+async def test_a_rendezvous_that_names_others_each_time_is_believed_only_so_often() -> None:
+    told: list[Event] = []
+    narrator, notices, machine = Narrator(told.append), Notices(told.append), Machine(Role.CONTROLLING)
+    gathering = Gathering(AdhocOptions(), narrator, notices, Relays(AdhocOptions(), machine.node, narrator, notices))
+    first = IceServer(parse_uri("turn:first.example"), LongTermCredential("user", "password"))
+    gathering.offer(IceServers((first,)))
+    for number in range(2 * MAX_OFFERED):
+        gathering.offer(IceServers((IceServer(parse_uri(f"stun:host-{number}.example")), first)))
+    assert len(gathering.reflectors) == MAX_OFFERED
+    assert list(gathering.relay_uris) == [first.uri]
