@@ -22,8 +22,7 @@ url = {urls}
 [[peer]]
 name = {peer_name}
 public_key = {public_key}
-preshared_key_file = {preshared_key_file}
-allowed_ips = {allowed_ips}
+{preshared_key}allowed_ips = {allowed_ips}
 """
 
 
@@ -37,7 +36,7 @@ class Pinned:
     urls: tuple[str, ...]
     peer_name: str
     public_key: bytes
-    preshared_key_file: str
+    preshared_key_file: str  # empty without
     allowed_ips: tuple[IPNetwork, ...]
     ca_file: str = ""
 
@@ -51,7 +50,7 @@ def config_text(pinned: Pinned) -> str:
         urls=_list(pinned.urls),
         peer_name=_quoted(pinned.peer_name),
         public_key=_quoted(encode_key(pinned.public_key)),
-        preshared_key_file=_quoted(pinned.preshared_key_file),
+        preshared_key=f"preshared_key_file = {_quoted(psk)}\n" if (psk := pinned.preshared_key_file) else "",
         allowed_ips=_list(pinned.allowed_ips),
     )
     if not pinned.ca_file:

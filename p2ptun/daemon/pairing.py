@@ -32,7 +32,7 @@ from p2ptun.rendezvous.line import LineReader
 from p2ptun.signal.acquaintance import Acquaintance, Stage
 from p2ptun.signal.address import bid
 from p2ptun.signal.description import Description, Kind
-from p2ptun.tunnel.psk import mix_psks
+from p2ptun.tunnel.psk import PskSource, mix_psks
 from p2ptun.types import IPNetwork
 
 LAST_WORD: Final = 15.0
@@ -125,7 +125,7 @@ class Pairing:
         if self._options.verifies:
             await self._verify(confirmed.verifier)
         agreement = self._agree(theirs.description)
-        pinned = self._prepare(agreement, theirs, mix_psks(confirmed.secrets))
+        pinned = self._prepare(agreement, theirs, _lasting_secret(confirmed.secrets))
         other.say(Stage.PREPARED)
         await other.reached(Stage.PREPARED)
         self._files.keep()
@@ -208,15 +208,25 @@ class Pairing:
             urls=options.rendezvous,
             peer_name=options.peer_name or clean_name(theirs.name),
             public_key=theirs.description.public_key,
-            preshared_key_file=f"{options.name}.psk",
+            preshared_key_file=f"{options.name}.psk" if psk else "",
             allowed_ips=agreement.allowed_ips,
             ca_file="" if options.ca_file is None else str(options.ca_file),
         )
         if options.key_file is None:
             self._files.prepare(key_name, encode_key(self._keys.private) + "\n")
-        self._files.prepare(pinned.preshared_key_file, encode_key(psk) + "\n")
+        if psk:
+            self._files.prepare(pinned.preshared_key_file, encode_key(psk) + "\n")
         self._files.prepare(f"{options.name}{SUFFIX}", config_text(pinned))
         return pinned
+
+
+def _lasting_secret(secrets: dict[PskSource, bytes]) -> bytes:
+    """Mix what is kept as the tunnel's pre-shared key; empty where one side can't do ML-KEM.
+
+    A configured key counts as one that a quantum computer doesn't find out. What SPAKE2 alone gives, it does, out of
+    what the rendezvous has recorded; beside keys that were exchanged in that same conversation it adds nothing.
+    """
+    return mix_psks(secrets) if PskSource.ML_KEM_768 in secrets else b""
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -145,6 +145,17 @@ async def test_both_sides_come_to_matching_files(machines: tuple[Machine, Machin
         assert {each.network for each in one.addresses} == {each.network for each in other.addresses}
 
 
+async def test_no_key_counts_as_safe_that_a_quantum_computer_would_find(
+    machines: tuple[Machine, Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2ptun.signal.pairing.draw_kem_key", lambda random_bytes: None)
+    alice, bob = machines
+    await pair(alice, bob)
+    assert (alice.error, bob.error) == (None, None)
+    assert (alice.files, bob.files) == (["home.key", "home.toml"], ["work.key", "work.toml"])
+    assert alice.config.peer.psk is bob.config.peer.psk is None
+
+
 async def test_both_sides_are_told(machines: tuple[Machine, Machine]) -> None:
     alice, bob = machines
     await pair(alice, bob)
