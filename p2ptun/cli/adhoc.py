@@ -22,7 +22,7 @@ from p2ptun.cli.relay_options import authorities, relay_credentials, relays
 from p2ptun.cli.rendezvous_options import CODE_FILE, QR, RENDEZVOUS, VERIFY, Places, find_code, find_places
 from p2ptun.cli.talk import JsonView, Story, View
 from p2ptun.daemon.event import ErrorEvent
-from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.options import MAX_MTU, MIN_MTU, AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome
 from p2ptun.daemon.secret import hide_memory, read_secret
 from p2ptun.errors import ConfigError, P2ptunError
@@ -32,9 +32,6 @@ from p2ptun.stun.uri import Scheme, StunUri, parse_uri
 from p2ptun.tunnel.config import MIN_REKEY_INTERVAL
 from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import Transport
-
-MAX_MTU = 65461
-"""With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
 
 EXIT_CODES = {Outcome.STOPPED: 0, Outcome.PEER_CLOSED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 1}
 
@@ -66,7 +63,8 @@ OPTIONS = [
                  help="Don't search for ports where the NATs let no direct path come up by itself."),
     click.option("--psk-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="File with a pre-shared key (`p2ptun genpsk`), the same on both sides."),
-    click.option("--mtu", type=click.IntRange(576, MAX_MTU), help="MTU of the interface.  [default: fits 1500 below]"),
+    click.option("--mtu", type=click.IntRange(MIN_MTU, MAX_MTU),
+                 help="MTU of the interface.  [default: fits 1500 below]"),
     click.option("--aead", type=click.Choice(["auto", *(each.value for each in Algorithm)]), default="auto",
                  show_default=True, help="Cipher to offer."),
     click.option("--rekey-interval", metavar="S", type=click.FloatRange(MIN_REKEY_INTERVAL, 86400),

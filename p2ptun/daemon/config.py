@@ -17,6 +17,7 @@ import msgspec
 
 from p2ptun.daemon.agreement import is_catch_all, overlaps
 from p2ptun.daemon.authority import check_authorities
+from p2ptun.daemon.options import MAX_MTU, MIN_MTU
 from p2ptun.daemon.secret import MAX_SIZE, read_private
 from p2ptun.daemon.toml import read_toml
 from p2ptun.daemon.turn_credentials import TurnCredentials, password_credentials, read_credentials
@@ -30,10 +31,6 @@ from p2ptun.types import IPInterface, IPNetwork, Transport, unmapped
 
 DIRECTORY: Final = Path("/etc/p2ptun")
 SUFFIX: Final = ".toml"
-
-MIN_MTU: Final = 576
-MAX_MTU: Final = 65461
-"""With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
 
 MAX_PEER_NAME: Final = 63
 _PEER_NAME = re.compile(rf"[a-z0-9][a-z0-9.-]{{0,{MAX_PEER_NAME - 1}}}")

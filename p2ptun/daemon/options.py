@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 from p2ptun.aead.algorithm import Algorithm
 from p2ptun.daemon.turn_credentials import TurnCredentials
@@ -15,6 +16,10 @@ from p2ptun.signal.description import Kind
 from p2ptun.stun.uri import StunUri
 from p2ptun.tunnel.timing import REKEY_INTERVAL
 from p2ptun.types import IPInterface, IPNetwork, Transport
+
+MIN_MTU: Final = 576  # RFC 791 3.1: what every host takes in
+MAX_MTU: Final = 65461
+"""With 46 bytes of our own it is what a UDP datagram over IPv4 can hold at most."""
 
 
 class Side(Enum):

@@ -16,7 +16,7 @@ from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli import adhoc
 from p2ptun.cli.main import cli
 from p2ptun.daemon import adhoc as daemon
-from p2ptun.daemon.options import AdhocOptions, Side
+from p2ptun.daemon.options import MAX_MTU, AdhocOptions, Side
 from p2ptun.daemon.outcome import Outcome
 from p2ptun.dataplane.outbound import inner_mtu
 from p2ptun.errors import ConfigError, DeviceError, RendezvousEnded
@@ -253,4 +253,4 @@ def test_relays_may_come_from_the_rendezvous(tunnel: Recorder) -> None:
 
 
 def test_the_largest_mtu_fits_into_a_datagram_whatever_the_cipher() -> None:
-    assert min(inner_mtu(LARGEST_IPV4_DATAGRAM, algorithm) for algorithm in Algorithm) == adhoc.MAX_MTU
+    assert min(inner_mtu(LARGEST_IPV4_DATAGRAM, algorithm) for algorithm in Algorithm) == MAX_MTU
