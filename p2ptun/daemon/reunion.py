@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from typing import NoReturn
 
 import trio
 
+from p2ptun.daemon.attendance import FIRST_PAUSE, LAST_PAUSE, PATIENCE
 from p2ptun.daemon.encounter import Encounter
 from p2ptun.daemon.tunnel import Tunnel
 from p2ptun.errors import MalformedPacket, RendezvousError, RoomUnknown
@@ -112,17 +114,22 @@ class Reunion:
         finally:
             self._encounter, self._has_confirmed = None, False
 
-    async def _stay(self) -> None:
-        """Be in the room, in another one of that name whenever the rendezvous has forgotten it."""
+    async def _stay(self) -> NoReturn:
+        """Be in the room, in another one of that name whenever that has ended or can't be entered; tell why once."""
+        pause, told = FIRST_PAUSE, ""
         while True:
+            began_at = trio.current_time()
             self._encounter, self._has_confirmed = self._new_encounter(), False
             try:
                 await self._converse(self._encounter)
-            except RoomUnknown:
-                continue
             except RendezvousError as error:
-                self._tunnel.notices.tell(str(error), error.remedy)
-                return
+                if not isinstance(error, RoomUnknown) and str(error) != told:
+                    told = str(error)
+                    self._tunnel.notices.tell(told, error.remedy)
+            if trio.current_time() - began_at > PATIENCE:
+                pause = FIRST_PAUSE
+            await trio.sleep(pause * (0.5 + random.random()))
+            pause = min(2 * pause, LAST_PAUSE)
 
     async def _converse(self, encounter: Encounter) -> None:
         async with self._presence:

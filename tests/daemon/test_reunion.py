@@ -9,10 +9,11 @@ import pytest
 import trio
 import trio.testing
 
+from p2ptun.daemon.attendance import LAST_PAUSE
 from p2ptun.daemon.introduction import describe
 from p2ptun.daemon.options import Side
 from p2ptun.daemon.reunion import LINGERING, TROUBLE_PATIENCE, Reunion
-from p2ptun.errors import LocalProtocolError, NotMet
+from p2ptun.errors import LocalProtocolError, NotMet, RoomGone, RoomUnknown
 from p2ptun.node.event import CredentialWanted, NodeEvent, PeerState, PeerStateChanged
 from p2ptun.rendezvous.base import IceServer, IceServers, Room
 from p2ptun.signal.conversation import Heard
@@ -112,7 +113,8 @@ async def test_it_tells_how_it_can_be_reached_and_leaves_when_all_is_well(
         assert said[-1].description.public_key == watched.person.tunnel.keys.public
         watched.hear(PeerState.CONNECTED)
         await trio.sleep(LINGERING / 2)
-        assert not shared.sides[0].is_closed, "the other side may lack the last letter"
+        was_closed = shared.sides[0].is_closed
+        assert not was_closed, "the other side may lack the last letter"
         await trio.sleep(LINGERING)
         assert shared.sides[0].is_closed
         nursery.cancel_scope.cancel()
@@ -146,3 +148,19 @@ async def test_a_rendezvous_that_refuses_is_told(autojump_clock: trio.testing.Mo
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     assert watched.person.notes() == ["Two others are in the room already."] * 2
+
+
+async def test_a_rendezvous_that_knows_no_room_for_long_is_not_asked_without_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    rooms = [SharedRoom().sides[0] for _ in range(100)]
+    for number, room in enumerate(rooms):
+        room.deliver(RoomGone("It was burnt.", "", "left") if number % 2 else RoomUnknown("There is no such room."))
+    watched = Watched(*rooms)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watched.reunion.run)
+        watched.hear(PeerState.CONNECTING)
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    assert 600 / (2 * LAST_PAUSE) < len(watched.rooms.entered) < 60
+    assert watched.person.notes() == ["It was burnt."]
