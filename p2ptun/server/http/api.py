@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 CLIENT: Final = "p2ptun.client"
 """Where a request's scope holds the client's address."""
 
+MISSES: Final = frozenset({Kind.UNKNOWN, Kind.CROWDED, Kind.BURNT})
+"""How whoever tries one number after the other is refused."""
+
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -110,8 +113,14 @@ class Api:
         """Join one as its second side, with the first message."""
         room = _numbered(request)
         message = await read_message(request, is_optional=True)
-        self._guard.admit_entry(client_of(request))
-        joined = await self._rooms.join(room, message)
+        client = client_of(request)
+        self._guard.admit_entry(client)
+        try:
+            joined = await self._rooms.join(room, message)
+        except Refusal as refusal:
+            if refusal.kind in MISSES:
+                self._guard.note_miss(client)
+            raise
         self._metrics.joins.labels("numbered").inc()
         return self._joined(joined, message, 201)
 

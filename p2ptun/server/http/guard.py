@@ -17,6 +17,10 @@ MINUTE: Final = 60.0
 NAMED_SHARE: Final = 10
 """Named rooms per numbered room of an address: a gateway's daemon has one for each of its peers, all the time."""
 
+MISS_COST: Final = 9
+"""What it costs besides to ask for a room that isn't there, or is taken: numbers are few, and who tries them all
+would come into every room before the one for whom it was opened."""
+
 SWEEP_EVERY: Final = 1024
 """Rooms begun between two looks for those that are over."""
 
@@ -45,6 +49,10 @@ class Guard:
         if wait:
             detail = "Too many rooms were opened or joined from this address."
             raise retry(Slug.TOO_MANY_REQUESTS, detail, "Wait, or run a server of your own.", wait)
+
+    def note_miss(self, client: IPAddress) -> None:
+        """Note that an address asked for a room that it can't join."""
+        self._entries.charge(client, MISS_COST, self._clock())
 
     @contextmanager
     def tenant(self, client: IPAddress, room: str = "") -> Iterator[Callable[[str, float], None]]:

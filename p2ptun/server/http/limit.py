@@ -33,15 +33,26 @@ class Buckets:
 
     def take(self, address: IPAddress, now: float) -> float:
         """Take one from the bucket of an address; return 0, or after how many seconds there will be one."""
-        place = prefix_of(address)
-        spent, at = self._used.pop(place, (0.0, now))
-        spent = max(0.0, spent - max(0.0, now - at) * self._rate)
-        wait = 0.0
+        place, spent, wait = prefix_of(address), self._spent(address, now), 0.0
         if spent + 1 > self._burst:
             wait = (spent + 1 - self._burst) / self._rate if self._rate else math.inf
         else:
             spent += 1
+        self._note(place, spent, now)
+        return wait
+
+    def charge(self, address: IPAddress, cost: int, now: float) -> None:
+        """Take so many more, or what is left."""
+        self._note(prefix_of(address), min(self._spent(address, now) + cost, self._burst), now)
+
+    def _spent(self, address: IPAddress, now: float) -> float:
+        """Tell how much of a bucket is spent by now."""
+        spent, at = self._used.get(prefix_of(address), (0.0, now))
+        return max(0.0, spent - max(0.0, now - at) * self._rate)
+
+    def _note(self, place: bytes, spent: float, now: float) -> None:
+        """Keep it, as the latest."""
         self._used[place] = spent, now
+        self._used.move_to_end(place)
         if len(self._used) > self._slots:
             self._used.popitem(last=False)
-        return wait

@@ -16,7 +16,8 @@ class HttpLimits:
         connections: Connections in all.
         address_connections: Connections of one address.
         address_requests: Requests of one address a minute; a minute's worth at once.
-        address_entries: Rooms that one address may open, join or enter a minute; a minute's worth at once.
+        address_entries: Rooms that one address may open, join or enter a minute; a minute's worth at once. Each that it
+            can't join counts for ten.
         address_rooms: Live numbered rooms that one address opened; of named ones, NAMED_SHARE times as many.
     """
 

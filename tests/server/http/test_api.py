@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from p2ptun.server.http.guard import MISS_COST
 from p2ptun.server.http.options import HttpLimits
 from p2ptun.server.refusal import Kind, Refusal
 from p2ptun.server.rooms import RoomLimits
@@ -159,11 +160,24 @@ async def test_an_address_has_so_many_rooms_at_a_time() -> None:
 
 
 @pytest.mark.trio
-async def test_an_address_enters_so_many_rooms_a_minute() -> None:
+async def test_an_address_opens_so_many_rooms_a_minute() -> None:
     async with serving(HttpLimits(address_entries=3)) as place:
-        answers = [await place.client.post(f"/v1/rooms/{number}/sides") for number in range(1, 5)]
-        assert [problem_of(each) for each in answers] == ["room-unknown"] * 3 + ["too-many-requests"]
+        answers = [await place.client.post("/v1/rooms") for _ in range(4)]
+        assert [each.status_code for each in answers] == [201] * 3 + [429]
+        assert problem_of(answers[-1]) == "too-many-requests"
         assert int(answers[-1].headers["retry-after"]) in range(18, 23)
+
+
+@pytest.mark.trio
+async def test_who_tries_one_number_after_the_other_comes_into_few_rooms() -> None:
+    tries = 20
+    async with serving() as place:
+        room = await place.open()
+        numbers = [number for number in range(1, tries + 1) if str(number) != room["room"]]
+        answers = [await place.client.post(f"/v1/rooms/{number}/sides") for number in numbers]
+        missed = [problem_of(each) for each in answers].count("room-unknown")
+        assert missed == HttpLimits().address_entries // (1 + MISS_COST)
+        assert problem_of(await place.client.post(f"/v1/rooms/{room['room']}/sides")) == "too-many-requests"
 
 
 @pytest.mark.trio

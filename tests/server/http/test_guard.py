@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from p2ptun.server.http.guard import NAMED_SHARE, SWEEP_EVERY, Guard
+from p2ptun.server.http.guard import MISS_COST, NAMED_SHARE, SWEEP_EVERY, Guard
 from p2ptun.server.http.options import HttpLimits
 from p2ptun.server.http.problem import Problem, Slug
 
@@ -46,6 +46,19 @@ def test_so_many_a_minute(name: str, most: int, every: float) -> None:
     admit(TWO)
     clock.now = every
     admit(ONE)
+
+
+def test_a_room_that_can_not_be_joined_counts_for_more() -> None:
+    guarded, clock = guard(HttpLimits(address_entries=1 + MISS_COST + 1))
+    guarded.admit_entry(ONE)
+    guarded.note_miss(ONE)
+    guarded.admit_entry(ONE)
+    guarded.note_miss(ONE)  # more than is left
+    with pytest.raises(Problem):
+        guarded.admit_entry(ONE)
+    guarded.admit_entry(TWO)
+    clock.now = 60 / (1 + MISS_COST + 1)
+    guarded.admit_entry(ONE)
 
 
 def test_so_many_rooms_at_a_time() -> None:
