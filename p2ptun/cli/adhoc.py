@@ -16,6 +16,7 @@ import click
 
 from p2ptun.aead.algorithm import Algorithm, available_algorithms
 from p2ptun.cli.address_options import ADDRESS, ROUTE, offered_networks, own_addresses
+from p2ptun.cli.loading import loading
 from p2ptun.cli.option import with_options
 from p2ptun.cli.prompt import ask_code
 from p2ptun.cli.relay_options import authorities, relay_credentials, relays
@@ -122,9 +123,10 @@ def _run(side: Side, options: dict[str, Any]) -> int:
 
 def _carry(wishes: AdhocOptions, side: Side, view: View) -> Outcome:
     """Run the tunnel. What it is made of is imported here: help and mistakes do without."""
-    import trio
+    with loading():
+        import trio
 
-    from p2ptun.daemon.adhoc import AdhocTunnel
+        from p2ptun.daemon.adhoc import AdhocTunnel
 
     tunnel = AdhocTunnel(wishes, side, view.show_blob, view.show)
     return trio.run(tunnel.run, strict_exception_groups=True)

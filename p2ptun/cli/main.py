@@ -10,6 +10,7 @@ from enum import IntEnum
 import click
 
 from p2ptun import __version__
+from p2ptun.cli.loading import loading
 from p2ptun.cli.text import print_error
 from p2ptun.errors import ConfigError, NotMet, P2ptunError, PrivilegeError, RendezvousError, WrongCode
 
@@ -55,7 +56,8 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module, name = VERBS[cmd_name].split(":")
-        command = getattr(importlib.import_module(module), name)
+        with loading():
+            command = getattr(importlib.import_module(module), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name]} is no command")
         return command
