@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from subprocess import PIPE, Popen
 from typing import Any
 
-from tests.e2e.lab import Node
+from tests.e2e.delay import add_delay
+from tests.e2e.lab import Node, Router
 from tests.e2e.nat import exact
 from tests.e2e.program import Program, TunnelLab
 from tests.e2e.serve import Serve
-from tests.e2e.slow import slow_down
 
 ROUND_TRIP = 0.05  # seconds
 PATIENCE = 10.0  # seconds
@@ -25,12 +25,13 @@ class Place:
 
     def __init__(self, lab: TunnelLab) -> None:
         self.lab = lab
-        self.server: Serve = lab.start_serve(lab.add_server("server"), rooms=True)
-        self.alice, self.bob = (
-            lab.add_host(name, lab.add_router(home, exact(), ipv6=False))
-            for name, home in (("alice", "home"), ("bob", "office"))
-        )
-        slow_down(lab, ROUND_TRIP)
+        server = lab.add_server("server")
+        home, office = (lab.add_router(name, exact(), ipv6=False) for name in ("home", "office"))
+        uplinks: tuple[Node | Router, ...] = (server, home, office)
+        for uplink in uplinks:
+            add_delay(lab, uplink, ROUND_TRIP / 4)
+        self.server: Serve = lab.start_serve(server, rooms=True)
+        self.alice, self.bob = lab.add_host("alice", home), lab.add_host("bob", office)
 
 
 @dataclass(frozen=True, slots=True)
