@@ -40,6 +40,9 @@ class IceEntry(msgspec.Struct, frozen=True):
     username: Annotated[str, msgspec.Meta(max_length=508)] | None = None  # RFC 8489 14.3
     credential: Annotated[str, msgspec.Meta(max_length=508)] | None = None
 
+    def __repr__(self) -> str:
+        return f"IceEntry({self.urls})"
+
 
 class IceAnswer(msgspec.Struct, frozen=True):
     """What is offered besides rooms."""
@@ -55,6 +58,9 @@ class SeatAnswer(msgspec.Struct, frozen=True):
     side_token: Annotated[str, msgspec.Meta(max_length=108)]
     ice: IceAnswer = IceAnswer()
     messages: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)] = []
+
+    def __repr__(self) -> str:
+        return f"SeatAnswer(room={self.room!r})"
 
 
 class MailAnswer(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from p2ptun.errors import ConfigError, RendezvousError, RoomCrowded, RoomGone, RoomUnknown
@@ -39,7 +39,7 @@ class Reply:
 
     status: int
     media_type: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)  # it may hold a token
     location: str = ""
     retry_after: str = ""
 

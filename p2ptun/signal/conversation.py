@@ -57,7 +57,7 @@ class Confirmed:
 class Heard:
     """The other side said this. Authentic, later than all that was heard in this session, and not to be trusted."""
 
-    said: bytes
+    said: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from p2ptun.rendezvous.http_answer import (
     read_answer,
     told,
 )
+from p2ptun.rendezvous.http_problem import Reply
 from tests.rendezvous.place import NAME, TOKEN_SECRET, seat
 
 SHAPES = (HealthAnswer, IceAnswer, MailAnswer, PostAnswer, Problem, SeatAnswer)
@@ -110,3 +111,10 @@ def test_words_are_cut_and_cleaned() -> None:
     assert told(" two\n\tlines\x07 ") == "two lines"
     assert told("x" * 300) == "x" * 199 + "…"
     assert told("\u202e\u200b" * 10_000) == ""
+
+
+def test_no_token_password_or_message_is_shown() -> None:
+    relay = IceAnswer([IceEntry(["turn:a.example"], "user", "hidden")])
+    shown = repr([SeatAnswer("42", "42.hidden", relay), relay, Reply(200, body=b"hidden")])
+    assert "hidden" not in shown
+    assert "a.example" in shown

@@ -50,6 +50,9 @@ class SeatDocument(msgspec.Struct, frozen=True):
     ttl: int
     ice: IceDocument
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(room={self.room!r})"
+
 
 class JoinedDocument(SeatDocument, frozen=True):
     """What who joins or enters one is told."""

@@ -32,6 +32,9 @@ class IceServerDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     username: str = ""
     credential: str = ""
 
+    def __repr__(self) -> str:
+        return f"IceServerDocument({self.urls})"
+
 
 class IceDocument(msgspec.Struct, frozen=True):
     """All servers. `ttl` is how many seconds credentials work; null where there are none."""

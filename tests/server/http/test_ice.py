@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
+from p2ptun.server.http.api import SeatDocument
 from p2ptun.server.http.ice import CREDENTIAL_LIFETIME, MOST_ADDRESSES, IceOffer, own_uris
 from p2ptun.stun.ephemeral import EphemeralCredentials
 from p2ptun.stun.uri import parse_uri
@@ -82,3 +83,7 @@ def test_without_a_secret_there_are_no_relays() -> None:
 
 def test_secrets_are_not_shown() -> None:
     assert SHARED not in repr(offer("turn:a"))
+    document = offer("turn:a").make("42.a")
+    shown = repr(SeatDocument("42", "42.a", 60, document)) + repr(document)
+    assert document.servers[0].credential not in shown
+    assert "42.a" not in shown
