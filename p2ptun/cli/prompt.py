@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from rich.markup import escape
 
 from p2ptun.cli.rendezvous_options import MAX_CODE_SIZE
-from p2ptun.cli.text import talk_console
+from p2ptun.cli.text import fold, talk_console
 from p2ptun.errors import RendezvousEnded
 from p2ptun.signal.code import Code, CodeError, completions, parse_code
 from p2ptun.signal.text import printable
@@ -33,7 +33,7 @@ def ask_code(shown_by: str = "p2ptun share") -> Code:
     if not sys.stdin.isatty():
         return parse_code(_next_line(_STDIN))
     console = talk_console()
-    console.print(f"Type the code that {shown_by} shows on the other side; TAB completes its words.")
+    console.print(fold(console, f"Type the code that {shown_by} shows on the other side; TAB completes its words."))
     with ExitStack() as stack:
         for each in (_signals_interrupt, _talk_on_stdout, _tab_completes):
             stack.enter_context(each())
@@ -41,7 +41,8 @@ def ask_code(shown_by: str = "p2ptun share") -> Code:
             try:
                 return parse_code(_ask())
             except CodeError as error:
-                console.print(f"[yellow]{escape(printable(str(error)))}[/]\n  {escape(printable(error.remedy))}")
+                console.print(f"[yellow]{escape(fold(console, printable(str(error))))}[/]")
+                console.print(f"  {escape(fold(console, printable(error.remedy), 2))}")
 
 
 def _ask() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
 from typing import Protocol
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from p2ptun.cli.qr import STYLE, draw_qr
 from p2ptun.cli.rendezvous_options import Places
-from p2ptun.cli.text import duration, milliseconds, print_line, size, talk_console
+from p2ptun.cli.text import duration, fold, milliseconds, print_line, size, talk_console
 from p2ptun.daemon.event import (
     AnswerEvent,
     ClosedEvent,
@@ -53,7 +52,7 @@ CODE_ADVICE = """On the other side run:
 
 The code is good for one try, of one machine. Whoever hears of it before
 can take the other side's place: tell nobody else."""
-USUAL_ADVICE = "Where {options} isn't the default over there, too, add it."
+USUAL_ADVICE = "Where the other side hasn't set the same rendezvous, add {options}."
 COMPARISON = r"Does the other side show the same words? [bold]\[yes/no][/]"
 SWITCHES = {
     ("relay", "direct"): "The relay isn't needed any more; it stands by.",
@@ -62,7 +61,6 @@ SWITCHES = {
 """What it means when a path of one kind takes over from the other."""
 
 STORY_WIDTH = 11
-MIN_ROOM = 30  # columns: in a narrower window the terminal may break lines as it likes
 
 
 class View(Protocol):
@@ -176,7 +174,7 @@ class Story:
         command = self._places.command(code)
         self._console.print(CODE_ADVICE.format(command=escape(command)))
         if self._places.are_usual:
-            self._console.print(USUAL_ADVICE.format(options=escape(self._places.options())))
+            self._console.print(escape(fold(self._console, USUAL_ADVICE.format(options=self._places.options()))))
         self._draw(command)
         self._is_awaiting = True
         self._wait()
@@ -200,16 +198,10 @@ class Story:
 
     def _tell(self, what: str, text: str, style: str = "bold") -> None:
         self._stop_spinner()
-        lines = f"\n{' ' * STORY_WIDTH} ".join(self._fold(printable(line)) for line in text.split("\n"))
+        lines = f"\n{' ' * STORY_WIDTH} ".join(
+            fold(self._console, printable(line), STORY_WIDTH + 1) for line in text.split("\n")
+        )
         self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(lines)}")
-
-    def _fold(self, line: str) -> str:
-        """Break a line where a terminal would, but between words and under its beginning."""
-        if not self._console.is_terminal:
-            return line
-        room = max(MIN_ROOM, self._console.width - STORY_WIDTH - 1)
-        folded = wrap(line, room, break_long_words=False, break_on_hyphens=False)
-        return f"\n{' ' * STORY_WIDTH} ".join(folded)
 
     def _tell_path(self, event: PathEvent) -> None:
         kinds = f"{event.local.type}/{event.remote.type}"

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.console import Console
 from rich.markup import escape
 
 from p2ptun.errors import P2ptunError
 from p2ptun.signal.text import printable
 
+MIN_ROOM = 30  # columns: in a narrower window the terminal may break lines as it likes
+
 
 def talk_console() -> Console:
     """Make the console for talk: stderr, colours only on a terminal, NO_COLOR honoured."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fold(console: Console, line: str, indent: int = 0) -> str:
+    """Break a line where a terminal would, but between words, and go on under its beginning; a file's stay whole."""
+    if not console.is_terminal:
+        return line
+    room = max(MIN_ROOM, console.width - indent)
+    return f"\n{' ' * indent}".join(wrap(line, room, break_long_words=False, break_on_hyphens=False))
 
 
 def print_line(line: str) -> None:
@@ -27,9 +39,10 @@ def print_line(line: str) -> None:
 def print_error(error: P2ptunError) -> None:
     """Say what went wrong in one sentence, and on the next line what to do."""
     console = talk_console()
-    console.print(f"[bold red]p2ptun:[/] {escape(printable(str(error)))}")
+    sentence = fold(console, f"p2ptun: {printable(str(error))}").removeprefix("p2ptun:")
+    console.print(f"[bold red]p2ptun:[/]{escape(sentence)}")
     if error.remedy:
-        console.print(f"  {escape(printable(error.remedy))}")
+        console.print(f"  {escape(fold(console, printable(error.remedy), 2))}")
 
 
 def duration(seconds: float) -> str:

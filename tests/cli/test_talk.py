@@ -267,14 +267,14 @@ def test_the_code_alone_goes_to_stdout_and_the_command_to_stderr(
     shown = told.tell(CodeEvent(CODE))
     assert capsys.readouterr().out == f"{CODE}\n"
     assert f"\n    p2ptun join --rendezvous {URL} {CODE}\n" in shown
-    assert "isn't the default" not in shown
+    assert "the same rendezvous" not in shown
 
 
 def test_where_the_rendezvous_is_usual_the_command_is_short(told: Told) -> None:
     told.story.meet_at(Places((URL,), are_usual=True))
     shown = told.tell(CodeEvent(CODE))
     assert f"\n    p2ptun join {CODE}\n" in shown
-    assert f"--rendezvous {URL}" in shown.partition(CODE)[2]
+    assert f"hasn't set the same rendezvous, add --rendezvous {URL}." in shown.partition(CODE)[2]
 
 
 def test_who_waits_is_told_for_what(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from io import StringIO
 
-from p2ptun.cli.text import duration, milliseconds, size, talk_console
+import pytest
+from rich.console import Console
+
+from p2ptun.cli.text import duration, fold, milliseconds, print_error, size, talk_console
+from p2ptun.errors import P2ptunError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,24 @@ def test_talk_goes_to_stderr_without_colour_when_nobody_looks(capsys: pytest.Cap
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "x " + "long " * 60 + "\n", "no colour, no wrapping"
+
+
+def test_lines_break_between_words_on_a_terminal_only() -> None:
+    line = "alpha beta-gamma delta epsilon zeta eta theta"
+    screen = Console(force_terminal=True, width=36)
+    assert fold(screen, line, 4) == "alpha beta-gamma delta epsilon\n    zeta eta theta"
+    assert fold(Console(force_terminal=False, width=36), line, 4) == line
+
+
+def test_an_error_keeps_its_words_whole_in_a_narrow_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(
+        "p2ptun.cli.text.talk_console",
+        lambda: Console(file=screen, force_terminal=True, color_system=None, soft_wrap=True, width=40),
+    )
+    print_error(
+        P2ptunError("The words [don't] belong together in this code.", "Compare them with what is shown there.")
+    )
+    assert screen.getvalue() == (
+        "p2ptun: The words [don't] belong\ntogether in this code.\n  Compare them with what is shown there.\n"
+    )
