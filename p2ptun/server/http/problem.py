@@ -22,8 +22,11 @@ from p2ptun.server.refusal import Kind, Limit, Refusal
 
 MEDIA_TYPE: Final = "application/problem+json"
 URN: Final = "urn:p2ptun:problem:"
-STORE_RETRY: Final = 5
-"""Seconds after which a client asks again when the store, or room for more, was missing."""
+STORE_RETRY: Final = 1
+"""Seconds after which a client asks again when the store was missing. That is cheap, and most stores are back before
+anybody has noticed: people are told of what takes longer than a few seconds."""
+
+ROOM_RETRY: Final = 5  # seconds after which there may be room for more
 
 
 class Slug(Enum):
@@ -134,9 +137,9 @@ def _full(limit: Limit | None) -> Problem:
             return too_large()
         case Limit.MESSAGES | Limit.SIDE_BYTES:
             detail = "The other side has too many unread messages."
-            return retry(Slug.MAILBOX_FULL, detail, "Wait until it has read them.", STORE_RETRY)
+            return retry(Slug.MAILBOX_FULL, detail, "Wait until it has read them.", ROOM_RETRY)
         case _:
-            return retry(Slug.FULL, "This server has no room for more.", "Try again later, or another.", STORE_RETRY)
+            return retry(Slug.FULL, "This server has no room for more.", "Try again later, or another.", ROOM_RETRY)
 
 
 def too_large() -> Problem:

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from p2ptun.rendezvous.backoff import SPREAD
 from p2ptun.rendezvous.base import BurnReason
+from p2ptun.rendezvous.trouble import PATIENCE
 from p2ptun.server.http.problem import Problem, Slug, not_found, of_refusal, retry, too_large, unauthorized
 from p2ptun.server.refusal import Kind, Limit, Refusal
 
@@ -63,6 +65,11 @@ def test_a_burnt_room_says_why() -> None:
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (0.2, "1"), (1.2, "2"), (7.0, "7")])
 def test_nobody_is_asked_back_too_early(seconds: float, told: str) -> None:
     assert retry(Slug.FULL, "No.", "Wait.", seconds).headers["Retry-After"] == told
+
+
+def test_of_a_store_that_was_away_for_a_moment_nobody_is_told() -> None:
+    """Who asks again, as late as told and spread, does so before a client tells its person."""
+    assert int(of_refusal(Refusal(Kind.UNAVAILABLE)).headers["Retry-After"]) + SPREAD < PATIENCE
 
 
 def test_every_status_is_an_error_and_every_name_its_own() -> None:
