@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from random import Random
 from subprocess import PIPE
@@ -28,7 +29,9 @@ from tests.server.room_model import Model
 from tests.server.stores import Shelf, running
 
 NOW = 1_790_000_000.0
-LIMITS = RoomLimits(ttl=10, lifetime=25, cooldown=6, rooms=4, bytes=100, messages=3, side_bytes=60, message_bytes=30)
+LIMITS = RoomLimits(
+    ttl=10, lifetime=25, cooldown=6, rooms=4, bytes=100, messages=3, side_bytes=60, message_bytes=30, crowd=0
+)
 NAME = "ab" * 32
 OTHER_NAME = "cd" * 32
 ONE, TWO, THREE = (sha256(secret).digest() for secret in (b"one", b"two", b"three"))
@@ -44,6 +47,18 @@ async def kept(store: Store) -> AsyncIterator[None]:
         yield
         nursery.cancel_scope.cancel()
     store.close()
+
+
+async def filled(store: Store, room: str) -> int:
+    """Leave as many bytes as one side may; return how many."""
+    for size in count(step=10):
+        try:
+            await store.post(room, ONE, bytes(10), NOW)
+        except Refusal as refusal:
+            if refusal.limit is not Limit.SIDE_BYTES:
+                raise
+            return size
+    raise AssertionError
 
 
 async def refused(awaitable: Awaitable[object]) -> Refusal:
@@ -276,6 +291,14 @@ class TestLimits:
             refusal = await refused(store.post(room, ONE, bytes(2), NOW))
             assert (refusal.kind, refusal.limit) == (Kind.FULL, Limit.SIDE_BYTES)
             assert await store.post(room, ONE, bytes(1), NOW) == 3
+
+    async def test_the_share_of_a_side_gets_smaller(self, shelf: Shelf) -> None:
+        limits = replace(LIMITS, bytes=1000, side_bytes=300, crowd=4, messages=100)
+        async with kept(store := shelf.open(limits)):
+            rooms = [await opened(store, number) for number in (7, 8, 9)]
+            held = [await filled(store, room) for room in rooms]
+            assert held == [200, 160, 130]  # each a quarter of what is left then
+            assert await store.join(rooms[0], TWO, bytes(30), NOW)
 
     async def test_bytes_in_all(self, shelf: Shelf) -> None:
         async with kept(store := shelf.open(LIMITS)):

@@ -41,6 +41,8 @@ class RoomLimits:
         bytes: Bytes of all messages that are kept.
         messages: Messages of one side that the other hasn't read yet.
         side_bytes: Their bytes.
+        crowd: So many mailboxes may fill up what is left of `bytes`, each its share, which gets smaller as they do; but
+            one message finds room in each. So a few who fill all that they may leave room for the others. 0: no shares.
         message_bytes: Bytes of one message.
         wait: How long a poll waits at most.
         polls: Waiting polls in all, in this process.
@@ -54,10 +56,17 @@ class RoomLimits:
     bytes: int = 256 * 1024 * 1024
     messages: int = 64
     side_bytes: int = 256 * 1024
+    crowd: int = 1024
     message_bytes: int = MAX_MESSAGE_SIZE
     wait: float = 25.0
     polls: int = 50_000
     side_polls: int = 2
+
+    def share(self, used: int) -> int:
+        """Tell how many bytes one mailbox may hold while all of them hold `used`."""
+        if not self.crowd:
+            return self.side_bytes
+        return min(self.side_bytes, max(self.message_bytes, (self.bytes - used) // self.crowd))
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,7 +314,7 @@ class MemoryStore:
         """Tell which limit one more message in a mailbox would break."""
         if side.count() >= self.limits.messages:
             return Limit.MESSAGES
-        if side.size + len(message) > self.limits.side_bytes:
+        if side.size + len(message) > self.limits.share(self._bytes):
             return Limit.SIDE_BYTES
         if self._bytes + len(message) > self.limits.bytes:
             return Limit.BYTES

@@ -305,6 +305,8 @@ def _encode(limits: RoomLimits) -> str:
             "bytes": limits.bytes,
             "messages": limits.messages,
             "side_bytes": limits.side_bytes,
+            "message_bytes": limits.message_bytes,
+            "crowd": limits.crowd,
             "name_length": NAME_LENGTH,
             "sweep_size": SWEEP_SIZE,
             "fewest_numbers": FEWEST_NUMBERS,

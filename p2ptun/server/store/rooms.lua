@@ -272,11 +272,20 @@ local function check_bytes(size)
   end
 end
 
+-- Tell how many bytes one mailbox may hold, as RoomLimits.share does.
+local function share()
+  if limits.crowd == 0 then
+    return limits.side_bytes
+  end
+  local left = math.floor((limits.bytes - byte_count()) / limits.crowd)
+  return math.min(limits.side_bytes, math.max(limits.message_bytes, left))
+end
+
 -- Tell which limit one more message in a mailbox would break.
 local function shortage(name, side, size)
   if get_number(name, side .. 'count') >= limits.messages then
     return 'messages'
-  elseif get_number(name, side .. 'size') + size > limits.side_bytes then
+  elseif get_number(name, side .. 'size') + size > share() then
     return 'side-bytes'
   elseif byte_count() + size > limits.bytes then
     return 'bytes'

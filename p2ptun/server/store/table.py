@@ -316,6 +316,7 @@ class Tables:
         count, size = self._load(name, side)
         if count >= self._limits.messages:
             return Limit.MESSAGES
-        if size + len(message) > self._limits.side_bytes:
+        used = self.tally().bytes
+        if size + len(message) > self._limits.share(used):
             return Limit.SIDE_BYTES
-        return Limit.BYTES if self.tally().bytes + len(message) > self._limits.bytes else None
+        return Limit.BYTES if used + len(message) > self._limits.bytes else None
