@@ -110,6 +110,8 @@ class PairStory(Story):
             ", ".join(each.split("/")[0] for each in side) for side in (event.addresses, event.peer_addresses)
         )
         self._tell("paired", f"with {event.peer}: {here} here, {there} there", "bold green")
+        if event.peer_routes:
+            self._tell("behind it", f"{', '.join(event.peer_routes)}; if that is too much, take it out of allowed_ips")
         self._tell("written", "\n".join(event.files))
         directory = Path(event.files[-1]).parent
         where = "" if directory == DIRECTORY else f" --directory {shlex.quote(str(directory))}"

@@ -23,6 +23,7 @@ class Agreement:
         routes: What leads into the interface besides the networks of `own`.
         allowed_ips: What the other side may send from, and what is sent to it.
         refused: Networks that the other side offered and that aren't routed to it.
+        offered: Those that are.
     """
 
     own: tuple[IPInterface, ...]
@@ -30,6 +31,7 @@ class Agreement:
     routes: tuple[IPNetwork, ...]
     allowed_ips: tuple[IPNetwork, ...]
     refused: tuple[IPNetwork, ...]
+    offered: tuple[IPNetwork, ...]
 
 
 def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IPNetwork], has_ipv6: bool) -> Agreement:
@@ -59,7 +61,7 @@ def agree(kind: Kind, offer: Description, answer: Description, used: Iterable[IP
     refused = tuple(network for network in theirs.routes if _is_refused(network, in_use))
     offered = [network for network in theirs.routes if network not in refused]
     routes = [host for host in hosts if not overlaps(host, on_link)]
-    return Agreement(own, peer, _reachable(routes + offered, has_ipv6), tuple(hosts + offered), refused)
+    return Agreement(own, peer, _reachable(routes + offered, has_ipv6), tuple(hosts + offered), refused, tuple(offered))
 
 
 def overlaps(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:

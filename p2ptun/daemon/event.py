@@ -52,13 +52,17 @@ class VerifyEvent(Event, frozen=True, tag="verify"):
 
 
 class PairedEvent(Event, frozen=True, tag="paired"):
-    """Two machines know each other from now on. `files` were written for the tunnel `name`, whose peer is `peer`."""
+    """Two machines know each other from now on. `files` were written for the tunnel `name`, whose peer is `peer`.
+
+    `peer_routes` are the networks that the other side offered, and that lead to it from now on.
+    """
 
     name: str
     peer: str
     files: list[str]
     addresses: list[str]
     peer_addresses: list[str]
+    peer_routes: list[str] = []
 
 
 class InterfaceEvent(Event, frozen=True, tag="interface"):

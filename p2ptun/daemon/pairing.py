@@ -141,6 +141,7 @@ class Pairing:
             files=[str(path) for path in self._files.paths],
             addresses=[str(address) for address in agreement.own],
             peer_addresses=[str(address) for address in agreement.peer],
+            peer_routes=[str(each) for each in agreement.offered],
         )
 
     async def _has_heard(self, stage: Stage) -> bool:

@@ -142,7 +142,7 @@ def test_a_person_is_told_what_to_do(capsys: pytest.CaptureFixture[str], tmp_pat
     story.show(CodeEvent("42-amber-tiger-lamp"))
     story.show(MeetingEvent())
     story.show(ErrorEvent("Something.", "Do something."))
-    story.show(PairedEvent("home", "nas", files, ["10.77.0.0/31"], ["10.77.0.1/31"]))
+    story.show(PairedEvent("home", "nas", files, ["10.77.0.0/31"], ["10.77.0.1/31"], ["10.0.0.0/8"]))
     story.close()
     shown = capsys.readouterr()
     assert shown.out == "42-amber-tiger-lamp\n"
@@ -151,6 +151,7 @@ def test_a_person_is_told_what_to_do(capsys: pytest.CaptureFixture[str], tmp_pat
         "somebody has come",
         "Something.",
         "with nas: 10.77.0.0 here, 10.77.0.1 there",
+        "10.0.0.0/8; if that is too much, take it out of allowed_ips",
         f"p2ptun daemon home --directory {tmp_path}",
     ):
         assert text in shown.err

@@ -190,6 +190,7 @@ async def test_what_a_person_wants_is_so(machines: tuple[Machine, Machine], tmp_
     assert (alice.config.keys.public, alice.config.peer.name) == (keys.public, "tower")
     assert bob.config.peer.public_key == keys.public
     assert bob.config.peer.allowed_ips == (ip_network("172.31.9.1/32"), ip_network("172.30.0.0/24"))
+    assert [event.peer_routes for event in bob.events(PairedEvent)] == [["172.30.0.0/24"]]
     assert ["192.168.1.0/24" in event.message for event in bob.events(ErrorEvent)] == [True]
 
 
