@@ -102,14 +102,13 @@ async def test_of_a_thousand_who_come_from_everywhere_one_is_let_in(server: Http
         async with trio.open_nursery() as nursery:
             for at in range(GUESSERS):
                 nursery.start_soon(guess, at)
-        assert answers == {CREATED: 1, CONFLICT: GUESSERS * GUESSES - 1}
+        assert answers[CREATED] == 1
+        assert set(answers) == {CREATED, CONFLICT, TOO_MANY}
+        assert sum(answers.values()) == GUESSERS * GUESSES
         ((opening, token),) = accepted
-        client = await RawClient.connect(server, "127.0.200.1")
-        await client.ask("POST", f"{path}/messages", b"last", token)
+        client = await RawClient.connect(server)  # from an address that has guessed nothing yet
+        assert (await client.ask("POST", f"{path}/messages", b"last", token))[0] == CREATED
         assert [await room.receive() for _ in range(4)] == [Notice.JOINED, opening, Notice.CROWDED, b"last"]
         await room.burn(BurnReason.WRONG_CODE)
-        statuses = [GONE]
-        while statuses[-1] != TOO_MANY:
-            statuses.append((await client.ask("POST", f"{path}/sides", b"one more"))[0])
-        assert set(statuses) == {GONE, TOO_MANY}
+        assert (await client.ask("POST", f"{path}/sides", b"one more"))[0] == GONE
         await client.aclose()
