@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import NoReturn
 
 import trio
 
@@ -34,6 +35,7 @@ from p2ptun.noise.keypair import KeyPair
 from p2ptun.rendezvous.base import Context, Preparing, Rendezvous
 from p2ptun.rendezvous.line import LineReader
 from p2ptun.rendezvous.registry import open_rendezvous
+from p2ptun.rendezvous.together import first_of
 from p2ptun.signal.description import terms
 from p2ptun.tunnel.psk import PskSource, mix_psks
 
@@ -123,13 +125,16 @@ class AdhocTunnel:
             self._prepare_reunion(introduction, introduced, rendezvous, nursery)
         nursery.start_soon(introduction.part)
         while not patience.cancelled_caught and not self._narrator.ended.is_set():
-            await _first(self._narrator.lost, self._narrator.ended)
+            await first_of([self._narrator.lost.wait, self._narrator.ended.wait])
             if self._narrator.ended.is_set():
                 break
             with self._patience() as patience:
                 await self._await_connection()
             self._notices.withdraw(NO_CONNECTION)
-        return self._outcome(is_out_of_patience=patience.cancelled_caught)
+        if patience.cancelled_caught:
+            self._tell_timeout(has_place=introduction is not None and introduction.has_place)
+            return Outcome.TIMED_OUT
+        return self._outcome()
 
     def _prepare_reunion(
         self, introduction: Introduction, introduced: Introduced, rendezvous: Rendezvous, nursery: trio.Nursery
@@ -145,15 +150,18 @@ class AdhocTunnel:
         limit = self._options.timeout
         return trio.CancelScope() if limit is None else trio.move_on_after(limit)
 
-    def _outcome(self, *, is_out_of_patience: bool) -> Outcome:
+    def _tell_timeout(self, *, has_place: bool) -> None:
+        """Say that the person's patience is over, and what to try: `has_place` where a rendezvous has answered."""
+        again = " again" if self._narrator.has_met else ""
+        more = "Give it more with --timeout."
+        if not has_place:
+            more = "The rendezvous hasn't answered: check its URL, and that the server runs."
+        elif self._narrator.began_at is not None and not self._narrator.has_met and self._peer.path is None:
+            more += f" {self._what_helps(FailureReason.NO_PATH)}"
+        self._notices.tell(f"Not connected{again} after {self._options.timeout:g} s.", more)
+
+    def _outcome(self) -> Outcome:
         """Tell how it ended, and the person why."""
-        if is_out_of_patience:
-            again = " again" if self._narrator.has_met else ""
-            more = "Give it more with --timeout."
-            if self._narrator.began_at is not None and not self._narrator.has_met and self._peer.path is None:
-                more += f" {self._what_helps(FailureReason.NO_PATH)}"
-            self._notices.tell(f"Not connected{again} after {self._options.timeout:g} s.", more)
-            return Outcome.TIMED_OUT
         if self._narrator.reason is FailureReason.PEER_CLOSED:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
@@ -210,17 +218,21 @@ class AdhocTunnel:
     async def _await_connection(self) -> None:
         """Wait until the tunnel is up or has failed, telling how the checks go."""
         async with trio.open_nursery() as nursery:
-            for event in (self._narrator.connected, self._narrator.ended):
-                nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+            nursery.start_soon(self._tell_progress)
             if self._narrator.has_met:
                 nursery.start_soon(self._remind_of_the_loss)
-            shown = None
-            while True:
-                progress = ProgressEvent(*self._peer.agent.checks, heard=self._narrator.began_at is not None)
-                if progress != shown:
-                    shown = progress
-                    self._notices.emit(progress)
-                await trio.sleep(PROGRESS_INTERVAL)
+            await first_of([self._narrator.connected.wait, self._narrator.ended.wait])
+            nursery.cancel_scope.cancel()
+
+    async def _tell_progress(self) -> NoReturn:
+        """Tell how the checks go, as they go."""
+        shown = None
+        while True:
+            progress = ProgressEvent(*self._peer.agent.checks, heard=self._narrator.began_at is not None)
+            if progress != shown:
+                shown = progress
+                self._notices.emit(progress)
+            await trio.sleep(PROGRESS_INTERVAL)
 
     async def _remind_of_the_loss(self) -> None:
         """Say what a person can do when the path doesn't come back by itself soon."""
@@ -240,15 +252,3 @@ class AdhocTunnel:
                 "Is p2ptun share still running there, and was the answer pasted into it? "
                 "If so, it tells there whether a path was found.",
             )
-
-
-async def _first(*events: trio.Event) -> None:
-    """Wait for the first of several events."""
-    async with trio.open_nursery() as nursery:
-        for event in events:
-            nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-
-
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

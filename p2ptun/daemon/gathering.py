@@ -15,6 +15,7 @@ from p2ptun.io.driver import Driver
 from p2ptun.io.resolver import resolve
 from p2ptun.node.peer import Peer
 from p2ptun.rendezvous.base import IceServers
+from p2ptun.rendezvous.together import first_of
 from p2ptun.stun.uri import StunUri
 from p2ptun.turn.server import Server
 from p2ptun.types import Transport
@@ -79,9 +80,7 @@ class Gathering:
             if not self.expects_offer:
                 driver.node.end_of_servers(trio.current_time())
             driver.flush()
-            async with trio.open_nursery() as nursery:
-                for event in (moved, self._offered):
-                    nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+            await first_of([moved.wait, self._offered.wait])
 
     async def gather(self, peer: Peer) -> None:
         """Wait until every server has answered, or for as long as a person may be kept waiting; tell the outcome."""
@@ -143,8 +142,3 @@ def seen_from_outside(peer: Peer) -> list[str]:
         if each.transport is Transport.UDP
         and (each.type is CandidateType.SERVER_REFLEXIVE or each.endpoint.address in agent.public_addresses)
     ]
-
-
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
