@@ -56,7 +56,11 @@ class Gathering:
         self._offered = trio.Event()
 
     def offer(self, ice: IceServers) -> None:
-        """Use what a rendezvous offers as well; known servers of it get their new credentials."""
+        """Use what a rendezvous offers as well; known servers of it get their new credentials.
+
+        Relays for which the person has credentials are used as the person named them: over another transport, or at
+        another port, those would go where nobody wanted them.
+        """
         servers = [each for each in ice.servers if self._takes(each.uri)]
         offered = self._options.offered(each.uri for each in servers)
         self.reflectors |= dict.fromkeys(offered.reflectors)
@@ -112,6 +116,8 @@ class Gathering:
 
     def _takes(self, uri: StunUri) -> bool:
         """Tell whether an offered server is one of those that are used, or becomes one."""
+        if uri.scheme.is_turn and self._relays.has_own(uri.host):
+            return False
         if len(self._taken) < MAX_OFFERED:
             self._taken.add(uri)
         return uri in self._taken

@@ -74,6 +74,10 @@ class Relays:
         credential = None if issued is None else issued.credential
         self._node.add_turn_server(server, credential, _end(issued, now), now)
 
+    def has_own(self, name: str) -> bool:
+        """Tell whether the person gave credentials for the server of that name."""
+        return name in self._credentials
+
     def accept(self, name: str, credential: LongTermCredential, lifetime: float | None, now: float) -> None:
         """Take a credential that a rendezvous gave for the server of that name, unless the person named another."""
         if name in self._credentials:

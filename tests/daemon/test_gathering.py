@@ -14,6 +14,7 @@ from p2ptun.daemon.narrator import Narrator
 from p2ptun.daemon.notice import Notices
 from p2ptun.daemon.options import AdhocOptions
 from p2ptun.daemon.relays import Relays
+from p2ptun.daemon.turn_credentials import SharedSecret, TurnCredentials
 from p2ptun.ice.config import PathPolicy
 from p2ptun.ice.role import Role
 from p2ptun.io.udp import UdpSocket
@@ -124,3 +125,15 @@ async def test_a_rendezvous_that_names_others_each_time_is_believed_only_so_ofte
         gathering.offer(IceServers((IceServer(parse_uri(f"stun:host-{number}.example")), first)))
     assert len(gathering.reflectors) == MAX_OFFERED
     assert list(gathering.relay_uris) == [first.uri]
+
+
+async def test_own_credentials_go_only_where_the_person_said() -> None:
+    told: list[Event] = []
+    narrator, notices, machine = Narrator(told.append), Notices(told.append), Machine(Role.CONTROLLING)
+    own, other = parse_uri("turns:relay.example"), parse_uri("turn:other.example")
+    options = AdhocOptions(turn=(own,), relay_credentials={own.host: TurnCredentials(SharedSecret("secret"))})
+    gathering = Gathering(options, narrator, notices, Relays(options, machine.node, narrator, notices))
+    lent = LongTermCredential("user", "password")
+    offered = (IceServer(parse_uri("turn:relay.example:6666"), lent), IceServer(other, lent))
+    gathering.offer(IceServers(offered))
+    assert list(gathering.relay_uris) == [own, other]
