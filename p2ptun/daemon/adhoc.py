@@ -110,6 +110,7 @@ class AdhocTunnel:
 
     async def _connect(self, rendezvous: Rendezvous, lines: LineReader, nursery: trio.Nursery) -> Outcome:
         """Do everything from gathering to the end of the tunnel."""
+        introduction: Introduction | None = None
         with self._patience() as patience:
             self._peer = self._new_peer()
             introduction = await self._introduction(rendezvous, lines)
@@ -123,7 +124,8 @@ class AdhocTunnel:
             nursery.start_soon(self._ask_after_the_other_side)
             await self._await_connection()
             self._prepare_reunion(introduction, introduced, rendezvous, nursery)
-        nursery.start_soon(introduction.part)
+        if introduction is not None:
+            nursery.start_soon(introduction.part)
         while not patience.cancelled_caught and not self._narrator.ended.is_set():
             await first_of([self._narrator.lost.wait, self._narrator.ended.wait])
             if self._narrator.ended.is_set():

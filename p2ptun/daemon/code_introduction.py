@@ -92,6 +92,11 @@ class CodeIntroduction:
         self._encounter: Encounter | None = None
         tunnel.listeners.append(self._follow)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether there has been a room."""
+        return self._encounter is not None
+
     async def introduce(self, nursery: trio.Nursery) -> Introduced:
         """Show or use the code, and return what both sides say once both have proved that they know it.
 

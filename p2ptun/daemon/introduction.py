@@ -41,6 +41,11 @@ class Introduced:
 class Introduction(Protocol):
     """Brings two descriptions together for the tunnel that owns it. Raises RendezvousError from any method."""
 
+    @property
+    def has_place(self) -> bool:
+        """Whether the place where the two sides meet has answered."""
+        ...
+
     async def introduce(self, nursery: trio.Nursery) -> Introduced:
         """Return what both sides say. What has to go on beside the tunnel runs in `nursery`."""
         ...
@@ -62,6 +67,11 @@ class PasteIntroduction:
         self._peer = peer
         self._side = side
         self._room = room
+
+    @property
+    def has_place(self) -> bool:
+        """Say yes: people are there."""
+        return True
 
     async def introduce(self, nursery: trio.Nursery) -> Introduced:
         """Return offer and answer. The side that shares has sent its own; the answer waits for `complete`."""

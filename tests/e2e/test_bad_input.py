@@ -215,6 +215,15 @@ def test_an_option_that_makes_no_sense(scene: Scene, option: str, text: str, sen
     expect_refusal(scene.lab.p2ptun(scene.alice, "share", option, text), USAGE, sentence, remedy)
 
 
+@pytest.mark.parametrize("verb", [["share"], ["join", "42-abacus-abbey-column"]])
+def test_a_rendezvous_that_does_not_answer_in_time(scene: Scene, verb: list[str]) -> None:
+    done = scene.lab.p2ptun(scene.alice, *verb, "--rendezvous", "http://127.0.0.1:9", "--timeout", "0.5")
+    assert done.returncode == FAILED, done
+    assert "Traceback" not in done.stderr
+    assert "Not connected after 0.5 s." in done.stderr
+    assert "The rendezvous hasn't answered" in done.stderr
+
+
 UNKNOWN = [["share", "--nonsense"], ["nonsense"], ["share", "--mtu", "12"], ["join", "a", "b"]]
 
 
