@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from p2ptun.server.http.limit import Buckets
+from p2ptun.server.http.limit import Buckets, site_of
 from p2ptun.server.http.options import HttpLimits
 from p2ptun.server.http.problem import Slug, retry
 from p2ptun.server.http.tenancy import Tenancy
@@ -21,6 +21,9 @@ MISS_COST: Final = 9
 """What it costs besides to ask for a room that isn't there, or is taken: numbers are few, and who tries them all
 would come into every room before the one for whom it was opened."""
 
+SITE_SHARE: Final = 16
+"""Addresses of an IPv6 /48 that may use up what they have of rooms to open or join; with all, one could fill us."""
+
 SWEEP_EVERY: Final = 1024
 """Rooms begun between two looks for those that are over."""
 
@@ -32,6 +35,8 @@ class Guard:
         self._clock = clock
         self._requests = Buckets(limits.address_requests / MINUTE, limits.address_requests)
         self._entries = Buckets(limits.address_entries / MINUTE, limits.address_entries)
+        most = limits.address_entries * SITE_SHARE
+        self._site_entries = Buckets(most / MINUTE, most, place_of=site_of)
         self._numbered = Tenancy(limits.address_rooms)
         self._named = Tenancy(limits.address_rooms * NAMED_SHARE)
         self._begun = 0
@@ -45,7 +50,8 @@ class Guard:
 
     def admit_entry(self, client: IPAddress) -> None:
         """Count an attempt to open, join or enter a room. Raises Problem when there were too many."""
-        wait = self._entries.take(client, self._clock())
+        now = self._clock()
+        wait = self._entries.take(client, now) or self._site_entries.take(client, now)
         if wait:
             detail = "Too many rooms were opened or joined from this address."
             raise retry(Slug.TOO_MANY_REQUESTS, detail, "Wait, or run a server of your own.", wait)

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from p2ptun.server.http.guard import MISS_COST, NAMED_SHARE, SWEEP_EVERY, Guard
+from p2ptun.server.http.guard import MISS_COST, NAMED_SHARE, SITE_SHARE, SWEEP_EVERY, Guard
 from p2ptun.server.http.options import HttpLimits
 from p2ptun.server.http.problem import Problem, Slug
 
@@ -59,6 +59,19 @@ def test_a_room_that_can_not_be_joined_counts_for_more() -> None:
     guarded.admit_entry(TWO)
     clock.now = 60 / (1 + MISS_COST + 1)
     guarded.admit_entry(ONE)
+
+
+def test_a_site_of_ipv6_has_a_share_however_many_addresses_it_has() -> None:
+    guarded, clock = guard()
+    households = [ip_address(f"2001:db8:0:{number << 8:x}::1") for number in range(SITE_SHARE + 1)]
+    for _ in range(LIMITS.address_entries):
+        for client in households[:-1]:
+            guarded.admit_entry(client)
+    with pytest.raises(Problem):
+        guarded.admit_entry(households[-1])
+    guarded.admit_entry(ip_address("2001:db8:1::1"))
+    clock.now = 60
+    guarded.admit_entry(households[-1])
 
 
 def test_so_many_rooms_at_a_time() -> None:
