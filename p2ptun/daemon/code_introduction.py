@@ -12,8 +12,17 @@ from p2ptun.daemon.event import CodeEvent, MeetingEvent, VerifyEvent
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, describe
 from p2ptun.daemon.options import Side
+from p2ptun.daemon.room_problem import (
+    CONFIRMATION_PATIENCE,
+    CROWDED,
+    PARTING_PATIENCE,
+    Silence,
+    burn_reason,
+    why_gone,
+)
 from p2ptun.daemon.tunnel import Tunnel
-from p2ptun.errors import MalformedPacket, NotMet, RendezvousError, RoomGone, RoomUnknown, WrongCode
+from p2ptun.daemon.verification import confirm_words
+from p2ptun.errors import MalformedPacket, RendezvousError, RoomGone, RoomUnknown, WrongCode
 from p2ptun.node.event import (
     GatheringCompleted,
     LocalCandidateFound,
@@ -29,12 +38,6 @@ from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard, Met,
 from p2ptun.signal.description import Description, Kind
 from p2ptun.signal.letter import Letter, decode_letter, encode_letter
 from p2ptun.signal.pairing import CodeConversation
-
-CONFIRMATION_PATIENCE = 30.0
-"""Seconds in which who has come must have shown that he knows the code. He had one guess; silence is a wrong one."""
-
-PARTING_PATIENCE = 2.0
-"""Seconds for a last word to the rendezvous: a person who ends the program is gone by then."""
 
 AGAIN = {
     Side.SHARE: "Share again, and give the new code to the other side.",
@@ -52,10 +55,6 @@ SILENCE = {
 
 STALE = (GatheringCompleted, LocalCandidateFound, LocalCandidateRemoved, PeerRestarted)
 """What makes the last letter out of date."""
-
-
-class Silence(NotMet):
-    """Somebody has come, and never showed that he knows the code."""
 
 
 class CodeIntroduction:
@@ -111,7 +110,7 @@ class CodeIntroduction:
             if self._tunnel.options.verifies:
                 await self._verify(confirmed.verifier)
         except RendezvousError as error:
-            await self._burn(_reason_of(error))
+            await self._burn(burn_reason(error))
             raise
         except trio.Cancelled:
             await self._burn(BurnReason.LEFT)
@@ -140,7 +139,7 @@ class CodeIntroduction:
             try:
                 encounter, room = await (self._open() if self._side is Side.SHARE else self._join())
             except RoomGone as error:
-                raise self._told_gone(error) from error
+                raise why_gone(error, AGAIN[self._side]) from error
             self._encounter, self._room = encounter, room
             self._tunnel.gathering.offer(room.ice)
             begun.set()
@@ -181,7 +180,7 @@ class CodeIntroduction:
         try:
             await encounter.run(room)
         except RoomGone as error:
-            told = self._told_gone(error)
+            told = why_gone(error, AGAIN[self._side])
             if self._has_introduced and not self._tunnel.narrator.has_met and error.reason != BurnReason.DONE.value:
                 raise _about_words(told) from error  # a person over there took longer than the one here, and said no
             self._fail(told)
@@ -234,7 +233,7 @@ class CodeIntroduction:
                 self._tunnel.notices.emit(MeetingEvent())
             case Notice.CROWDED:
                 self._tunnel.notices.tell(
-                    "Somebody else tried to join with this room's number, and was refused.",
+                    CROWDED,
                     "It may have been a mistyped number. If codes of yours are known to others, share again.",
                 )
         self._news.set()
@@ -291,36 +290,13 @@ class CodeIntroduction:
         with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed)
-                await self._compare()
+                await confirm_words(self._lines, self._tunnel.notices.tell, VERIFY_ADVICE)
                 nursery.cancel_scope.cancel()
-
-    async def _compare(self) -> None:
-        while True:
-            line = await self._lines.next_line()
-            answer = "no" if line is None else line.strip().lower()
-            if answer in ("y", "yes"):
-                return
-            if answer in ("n", "no"):
-                raise WrongCode("The words weren't confirmed: somebody may sit between the two sides.", VERIFY_ADVICE)
-            self._tunnel.notices.tell("That is neither yes nor no.", "Type yes when both sides show the same words.")
 
     async def _heed(self) -> None:
         while self._problem is None:
             await self._wait()
         raise _about_words(self._problem)
-
-    def _told_gone(self, error: RoomGone) -> RendezvousError:
-        """Put into words why a room is gone."""
-        again = AGAIN[self._side]
-        match error.reason:
-            case BurnReason.WRONG_CODE.value:
-                return WrongCode("Somebody has tried to join with a wrong code, which ends this one.", again)
-            case BurnReason.DONE.value:
-                return NotMet("This code has been used: each is good for one tunnel.", again)
-            case BurnReason.LEFT.value | BurnReason.SILENT.value:
-                return NotMet("The other side has given up.", again)
-            case _:
-                return error
 
     async def _burn(self, reason: BurnReason) -> None:
         if self._room is not None:
@@ -329,17 +305,6 @@ class CodeIntroduction:
             with trio.move_on_after(PARTING_PATIENCE, shield=True):
                 await self._room.aclose()
             self._room = None
-
-
-def _reason_of(error: RendezvousError) -> BurnReason:
-    """Say to the other side why it is over."""
-    match error:
-        case WrongCode():
-            return BurnReason.WRONG_CODE
-        case Silence():
-            return BurnReason.SILENT
-        case _:
-            return BurnReason.LEFT
 
 
 def _about_words(error: RendezvousError) -> RendezvousError:

@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from p2ptun.daemon.code_introduction import CONFIRMATION_PATIENCE
 from p2ptun.daemon.event import MeetingEvent, VerifyEvent
 from p2ptun.daemon.introduction import Introduced
 from p2ptun.daemon.options import Side
+from p2ptun.daemon.room_problem import CONFIRMATION_PATIENCE
 from p2ptun.errors import NotMet, RendezvousError, RoomGone, RoomUnknown, WrongCode
 from p2ptun.rendezvous.base import BurnReason, Notice
 from p2ptun.signal.code import Code
