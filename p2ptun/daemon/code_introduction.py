@@ -112,7 +112,7 @@ class CodeIntroduction:
         except RendezvousError as error:
             await self._burn(burn_reason(error))
             raise
-        except trio.Cancelled:
+        except BaseException:  # the end of the program, which comes as a group where several tasks hear of it
             await self._burn(BurnReason.LEFT)
             raise
         own = self._own

@@ -59,6 +59,7 @@ class Person:
     code: Code | None = None
     verifies: bool = False
     answers: bytes = b""
+    hesitates: bool = False
     told: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,8 +72,9 @@ class Person:
         self.tunnel.node.add_peer(self.peer, trio.current_time())
         reading, writing = os.pipe()
         os.write(writing, self.answers)
-        os.close(writing)
-        self._stdin = reading
+        if not self.hesitates:
+            os.close(writing)
+        self._stdin = [reading] + [writing] * self.hesitates
         self.introduction = CodeIntroduction(
             self.tunnel, self.peer, self.side, self.rendezvous, LineReader(reading), None
         )
@@ -85,7 +87,8 @@ class Person:
         except RendezvousError as error:
             self.result = error
         finally:
-            os.close(self._stdin)
+            for each in self._stdin:
+                os.close(each)
             self.done.set()
 
     def _tell(self, event: Event) -> None:

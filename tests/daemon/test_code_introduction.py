@@ -86,6 +86,23 @@ async def test_words_that_are_not_confirmed_end_it(answers: bytes) -> None:
     assert shared.sides[0].burnt is BurnReason.WRONG_CODE
 
 
+async def test_who_ends_it_while_words_are_compared_leaves_the_room() -> None:
+    shared = SharedRoom()
+    alice = Person(Side.SHARE, PreparedRooms(shared.sides[0]), None, verifies=True, hesitates=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alice.run, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        bob = Person(Side.JOIN, PreparedRooms(shared.sides[1]), alice.codes()[0])
+        await bob.run(nursery)
+        with trio.fail_after(5):
+            while not any(isinstance(event, VerifyEvent) for event in alice.told):
+                await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert alice.result is None
+    assert shared.sides[0].burnt is BurnReason.LEFT
+
+
 @pytest.mark.parametrize("has_opening", [True, False])
 async def test_who_comes_and_keeps_silent_has_had_his_guess(
     has_opening: bool, autojump_clock: trio.testing.MockClock
