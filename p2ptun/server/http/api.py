@@ -13,7 +13,7 @@ from starlette.responses import Response
 from p2ptun.server.http.body import after, bearer, read_message, read_nothing, reason, wait
 from p2ptun.server.http.ice import IceDocument, IceOffer
 from p2ptun.server.http.openapi import describe
-from p2ptun.server.http.problem import Problem, Slug, unauthorized
+from p2ptun.server.http.problem import Problem, Slug
 from p2ptun.server.refusal import Kind, Refusal
 
 if TYPE_CHECKING:
@@ -166,12 +166,7 @@ class Api:
     async def ice(self, request: Request) -> Response:
         """Tell a side of STUN and TURN servers, with fresh credentials."""
         token = bearer(request)
-        try:
-            await self._rooms.check(token)
-        except Refusal as refusal:
-            if refusal.kind is Kind.UNKNOWN:
-                raise unauthorized("The token is none of a side of a room.") from None
-            raise
+        await self._rooms.check(token)
         return answer(self._offer.make(token))
 
     async def health(self, _: Request) -> Response:
