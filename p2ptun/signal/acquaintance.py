@@ -50,7 +50,7 @@ class Acquaintance:
 
 
 def encode_acquaintance(acquaintance: Acquaintance) -> bytes:
-    """Write our own side. Raises LocalProtocolError where `encode_description` does, and for a name that is too long."""
+    """Write our own side. Raises LocalProtocolError as `encode_description` does, and for a name that is too long."""
     name, description = acquaintance.name.encode(), encode_description(acquaintance.description)
     if len(name) > MAX_NAME_SIZE:
         raise LocalProtocolError(f"a name of {len(name)} bytes, {MAX_NAME_SIZE} at most")
