@@ -337,6 +337,4 @@ def test_what_a_rendezvous_carries_counts_as_much_as_what_the_tunnel_does() -> N
     assert bob.negotiation.receive(message, NOW) == [], "it is no news the second time"
     alice.negotiation.receive(bob.negotiation.write(), NOW)
     assert_agreed(alice, bob, 1)
-    assert not isinstance(alice.says(), IceDescription), (
-        "what came over the rendezvous isn't repeated in the tunnel"
-    )
+    assert not isinstance(alice.says(), IceDescription), "what came over the rendezvous isn't repeated in the tunnel"
