@@ -19,7 +19,7 @@ from p2ptun.daemon.event import Event, InterfaceEvent, ProgressEvent
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, Introduction, PasteIntroduction
 from p2ptun.daemon.options import AdhocOptions, Side
-from p2ptun.daemon.outcome import Outcome, remedy
+from p2ptun.daemon.outcome import Outcome, remedy, sentence
 from p2ptun.daemon.reunion import Reunion
 from p2ptun.daemon.tunnel import Tunnel, texts
 from p2ptun.errors import AuthenticationFailed, RendezvousError
@@ -167,8 +167,7 @@ class AdhocTunnel:
         if self._narrator.reason is FailureReason.PEER_CLOSED:
             return Outcome.PEER_CLOSED
         if self._narrator.reason is not None:
-            sentence = self._narrator.reason.value
-            self._notices.tell(f"{sentence[:1].upper()}{sentence[1:]}.", self._what_helps(self._narrator.reason))
+            self._notices.tell(sentence(self._narrator.reason), self._what_helps(self._narrator.reason))
         return Outcome.FAILED
 
     def _what_helps(self, reason: FailureReason) -> str:

@@ -29,6 +29,11 @@ REMEDIES = {
 _HARD_NATS = "Two NATs that give every destination another port can't be joined directly"
 
 
+def sentence(reason: FailureReason) -> str:
+    """Tell a person why."""
+    return f"{reason.value[:1].upper()}{reason.value[1:]}."
+
+
 def remedy(reason: FailureReason, options: AdhocOptions, *, has_relay: bool) -> str:
     """Tell what helps when a tunnel failed that was asked for with `options`, and had a relay or had none."""
     if reason is not FailureReason.NO_PATH:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2ptun.daemon.options import AdhocOptions
-from p2ptun.daemon.outcome import remedy
+from p2ptun.daemon.outcome import remedy, sentence
 from p2ptun.ice.config import PathPolicy
 from p2ptun.node.event import FailureReason
 from p2ptun.stun.uri import parse_uri
@@ -27,6 +27,12 @@ def test_no_path(options: AdhocOptions, has_relay: bool, hint: str) -> None:
     text = remedy(FailureReason.NO_PATH, options, has_relay=has_relay)
     assert hint in text
     assert text.endswith(".")
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+def test_every_reason_is_a_sentence(reason: FailureReason) -> None:
+    assert sentence(reason)[0].isupper()
+    assert sentence(reason).lower() == f"{reason.value.lower()}."
 
 
 @pytest.mark.parametrize("reason", [FailureReason.CONSENT_EXPIRED, FailureReason.HANDSHAKE_FAILED])
