@@ -12,18 +12,14 @@ import trio
 from p2ptun.daemon.encounter import Encounter
 from p2ptun.daemon.event import CodeEvent, ErrorEvent, Event, MeetingEvent
 from p2ptun.daemon.group import single_error
-from p2ptun.errors import MalformedPacket, RendezvousError, RoomGone, WrongCode
+from p2ptun.daemon.room_problem import CONFIRMATION_PATIENCE, CROWDED, PARTING_PATIENCE, Silence, why_gone
+from p2ptun.errors import MalformedPacket, NotMet, RendezvousError, RoomGone, WrongCode
 from p2ptun.rendezvous.base import BurnReason, Notice, Rendezvous, Room
 from p2ptun.signal.acquaintance import Acquaintance, Stage, decode_acquaintance, encode_acquaintance
 from p2ptun.signal.code import Code, draw_code
 from p2ptun.signal.conversation import Confirmed, ConversationEvent, Heard, Met, RefusalReason, Refused
 from p2ptun.signal.description import Description, Kind
 from p2ptun.signal.pairing import CodeConversation
-
-SILENCE: Final = 30.0
-"""Seconds in which who has come must have shown that he knows the code. He had one guess; silence is a wrong one."""
-
-PARTING_PATIENCE: Final = 2.0  # seconds for a last word to the rendezvous
 
 AGAIN: Final = "Run p2ptun pair again on both sides, with a new code."
 WRONG_CODE: Final = (
@@ -75,7 +71,7 @@ class Acquainting:
         try:
             self._room = await rendezvous.join_room(str(code.room), self._encounter.opening())
         except RoomGone as error:
-            raise _told_gone(error) from error
+            raise why_gone(error, AGAIN) from error
 
     async def run(self) -> None:
         """Carry the conversation until cancelled, or until there is a problem for those who wait."""
@@ -84,7 +80,7 @@ class Acquainting:
             with single_error():
                 await self._encounter.run(self._room)
         except RoomGone as error:
-            self._fail(_told_gone(error))
+            self._fail(why_gone(error, AGAIN))
         except RendezvousError as error:
             self._fail(error)
 
@@ -92,11 +88,11 @@ class Acquainting:
         """Wait until somebody has come and shown that he knows the code. Raises RendezvousError."""
         while not self._has_come:
             await self._wait()
-        with trio.move_on_after(SILENCE):
+        with trio.move_on_after(CONFIRMATION_PATIENCE):
             while self._confirmed is None:
                 await self._wait()
         if self._confirmed is None:
-            raise RendezvousError("Somebody came, and didn't show that he knows the code.", AGAIN)
+            raise Silence("Somebody came, and didn't show that he knows the code.", AGAIN)
         return self._confirmed
 
     def say(self, stage: Stage) -> None:
@@ -109,7 +105,7 @@ class Acquainting:
         """Wait until the other side has come so far. Raises RendezvousError when it goes back, or can't be heard."""
         while True:
             if self.has_withdrawn:
-                raise RendezvousError("The other side has given up.", AGAIN)
+                raise NotMet("The other side has given up.", AGAIN)
             if self._theirs is not None and self._theirs.stage >= stage:
                 return self._theirs
             await self._wait()
@@ -158,7 +154,7 @@ class Acquainting:
             case Notice.CROWDED:
                 self._emit(
                     ErrorEvent(
-                        "Somebody else tried to join with this room's number, and was refused.",
+                        CROWDED,
                         "It may have been a mistyped number. If others know the code, pair again with a new one.",
                     )
                 )
@@ -184,16 +180,3 @@ def _foreign() -> RendezvousError:
         "What the other side says makes no sense here: it doesn't pair, or it is another version.",
         "Run p2ptun pair on both sides, and the same version of p2ptun.",
     )
-
-
-def _told_gone(error: RoomGone) -> RendezvousError:
-    """Put into words why a room is gone."""
-    match error.reason:
-        case BurnReason.WRONG_CODE.value:
-            return WrongCode(WRONG_CODE, AGAIN)
-        case BurnReason.DONE.value:
-            return RendezvousError("This code has been used.", AGAIN)
-        case BurnReason.LEFT.value | BurnReason.SILENT.value:
-            return RendezvousError("The other side has given up.", AGAIN)
-        case _:
-            return error

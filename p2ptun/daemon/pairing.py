@@ -23,7 +23,9 @@ from p2ptun.daemon.event import ErrorEvent, Event, PairedEvent, VerifyEvent
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.new_files import NewFiles
 from p2ptun.daemon.pair_options import PairOptions, check_files, clean_name
-from p2ptun.errors import P2ptunError, RendezvousError, WrongCode
+from p2ptun.daemon.room_problem import burn_reason
+from p2ptun.daemon.verification import confirm_words
+from p2ptun.errors import P2ptunError, RendezvousError
 from p2ptun.ice.credential import Credentials
 from p2ptun.io import netlink
 from p2ptun.noise.keypair import KeyPair, encode_key
@@ -96,8 +98,8 @@ class Pairing:
             nursery.start_soon(self._acquainting.run)
             paired = await self._get_acquainted()
             reason = BurnReason.DONE
-        except WrongCode:
-            reason = BurnReason.WRONG_CODE
+        except RendezvousError as error:
+            reason = burn_reason(error)
             raise
         finally:
             if reason is not BurnReason.DONE:
@@ -158,14 +160,7 @@ class Pairing:
     async def _verify(self, words: tuple[str, ...]) -> None:
         """Have the person compare words. Raises WrongCode when they differ, or nobody says so."""
         self._emit(VerifyEvent(list(words)))
-        while True:
-            line = await self._lines.next_line()
-            answer = "no" if line is None else line.strip().lower()
-            if answer in ("y", "yes"):
-                return
-            if answer in ("n", "no"):
-                raise WrongCode("The words weren't confirmed: somebody may sit between the two sides.", AGAIN)
-            self._emit(ErrorEvent("That is neither yes nor no.", "Type yes when both sides show the same words."))
+        await confirm_words(self._lines, lambda message, advice: self._emit(ErrorEvent(message, advice)), AGAIN)
 
     def _describe(self, session_id: bytes) -> Description:
         """Describe this side; nothing in it is about ICE, whose credentials are drawn because they have a place."""

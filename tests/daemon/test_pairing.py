@@ -14,13 +14,13 @@ import trio
 import trio.testing
 
 from p2ptun.daemon import acquainting
-from p2ptun.daemon.acquainting import SILENCE
 from p2ptun.daemon.config import TunnelConfig, read_config
 from p2ptun.daemon.event import CodeEvent, ErrorEvent, Event, MeetingEvent, PairedEvent, VerifyEvent
 from p2ptun.daemon.new_files import NewFiles
 from p2ptun.daemon.pair_options import PairOptions
 from p2ptun.daemon.pairing import LAST_WORD, Pairing
-from p2ptun.errors import ConfigError, P2ptunError, RendezvousError, RoomGone, WrongCode
+from p2ptun.daemon.room_problem import CONFIRMATION_PATIENCE
+from p2ptun.errors import ConfigError, NotMet, P2ptunError, RendezvousError, RoomGone, WrongCode
 from p2ptun.noise.keypair import KeyPair, encode_key
 from p2ptun.rendezvous.base import BurnReason, Notice, Room
 from p2ptun.rendezvous.line import LineReader
@@ -281,7 +281,9 @@ async def test_silence_is_a_wrong_code(
     before = trio.current_time()
     await pair(alice, bob)
     assert "didn't show that he knows the code" in str(alice.error)
-    assert SILENCE <= trio.current_time() - before < SILENCE + LAST_WORD
+    assert CONFIRMATION_PATIENCE <= trio.current_time() - before < CONFIRMATION_PATIENCE + LAST_WORD
+    assert isinstance(alice.error, NotMet)
+    assert alice.room.burnt is BurnReason.SILENT
     assert told in str(bob.error)
 
 
@@ -320,7 +322,7 @@ async def test_a_third_party_is_told_of(machines: tuple[Machine, Machine]) -> No
 @pytest.mark.parametrize(
     ("problem", "told"),
     [
-        (RoomGone("Gone.", "", BurnReason.DONE.value), "This code has been used."),
+        (RoomGone("Gone.", "", BurnReason.DONE.value), "This code has been used: each is good for one meeting."),
         (RoomGone("Gone.", "", BurnReason.LEFT.value), "The other side has given up."),
         (RoomGone("Gone.", "", "because"), "Gone."),
         (RendezvousError("It is closed."), "It is closed."),
