@@ -155,8 +155,8 @@ def test_a_cut_blob_is_told_without_waiting_for_ever(size: int, close: bool) -> 
     [
         (b"{", "no p2ptun blob"),
         (b'{"blob":', "no p2ptun blob"),
-        (b'{"a":' * 100_000, "line without end"),
-        (b'{"a":' * 10_000, "no p2ptun blob"),
+        pytest.param(b'{"a":' * 100_000, "line without end", id="deepest"),
+        pytest.param(b'{"a":' * 10_000, "no p2ptun blob", id="deep"),
         (b'""\n', "Nothing was pasted"),
         (b'{"blob":"p2p2AAAA"}\n', "version 2"),
         (b"\xff\xfe\n", "no p2ptun blob"),
