@@ -18,6 +18,16 @@ settings.load_profile(os.environ.get("P2PTUN_HYPOTHESIS", "same"))
 ON_ONE_PORT = ("test_portmap.py", "test_portmapping.py")
 """Files whose gateways stand on the one port that gateways have: they can't run at once."""
 
+PATIENT = (
+    "test_lab.py",
+    "test_lab_nat.py",
+    "test_netcheck.py",
+    "test_patience.py",
+    "test_portmap.py",
+    "test_roaming.py",
+)
+"""Files of the laboratory that need a third of a processor at most, and so can run beside another of its files."""
+
 LONGEST = "test_coverage.py"
 """Whole packages in one test each: they begin early, so that nobody waits for them at the end."""
 
@@ -39,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not is_in_laboratory(item), item.path.name != LONGEST))
     for item in items:
         if is_in_laboratory(item):
-            item.add_marker(pytest.mark.xdist_group("laboratory"))
+            item.add_marker(pytest.mark.xdist_group("patience" if item.path.name in PATIENT else "laboratory"))
         elif item.path.name in ON_ONE_PORT:
             item.add_marker(pytest.mark.xdist_group("one port"))
     privileged = [item for item in items if item.get_closest_marker("root")]
@@ -49,8 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def is_in_laboratory(item: pytest.Item) -> bool:
-    """Tell whether a test is one of those that mostly wait: they come first, in one process, beside all the others.
+    """Tell whether a test is one of those that mostly wait: they come first, in two processes, beside all the others.
 
-    Two of their files at once would be too many programs for deadlines to be kept.
+    Any two of their files at once would be too many programs for deadlines to be kept, but a PATIENT one and another.
     """
     return "tests/e2e/" in item.nodeid

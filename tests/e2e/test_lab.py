@@ -42,8 +42,10 @@ def namespaces() -> str:
 
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there is one process anyway")
-def test_the_laboratory_stays_in_one_process(request: pytest.FixtureRequest) -> None:
-    assert request.node.nodeid.endswith("@laboratory"), "pytest-xdist doesn't know of the group"
+def test_the_laboratory_stays_in_two_processes(request: pytest.FixtureRequest) -> None:
+    groups = {item.nodeid.rpartition("@")[2] for item in request.session.items if "tests/e2e/" in item.nodeid}
+    assert request.node.nodeid.endswith("@patience"), "pytest-xdist doesn't know of the groups"
+    assert groups <= {"patience", "laboratory"}
 
 
 def test_hosts_on_the_net_reach_each_other_in_both_families() -> None:
