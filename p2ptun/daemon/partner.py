@@ -13,9 +13,10 @@ from p2ptun.daemon.attendance import Attendance
 from p2ptun.daemon.config import PeerConfig
 from p2ptun.daemon.event import PeerEvent, ProgressEvent
 from p2ptun.daemon.introduction import describe
-from p2ptun.daemon.outcome import remedy
+from p2ptun.daemon.outcome import sentence
 from p2ptun.daemon.tunnel import Tunnel
 from p2ptun.errors import AuthenticationFailed, ConfigError, MalformedPacket
+from p2ptun.ice.config import PathPolicy
 from p2ptun.ice.event import RestartReason
 from p2ptun.ice.nat_hint import NatHint
 from p2ptun.ice.role import Role
@@ -55,6 +56,18 @@ REVIVAL: Final = (5.0, 15.0)
 
 LOSS_REMINDER_AFTER: Final = 10.0  # seconds: most losses of a path are over by then
 NO_CONNECTION: Final = "no-connection"
+REMEDIES: Final = {
+    FailureReason.NO_PATH: (
+        "Check that UDP isn't blocked, and on both sides name STUN servers in [ice], or on one a relay in [[ice.turn]]."
+    ),
+    FailureReason.CONSENT_EXPIRED: "Check the network on both sides.",
+    FailureReason.HANDSHAKE_FAILED: (
+        "Compare public_key and preshared_key_file on both sides; `p2ptun pair` makes new ones."
+    ),
+}
+"""What a configuration can change; whoever reads it gave no options."""
+
+ALLOW_RELAY: Final = 'Allow a relay with path = "any" in [[peer]], and name one in [[ice.turn]].'
 MET_ANEW: Final = "the other side has started anew"
 
 
@@ -148,12 +161,9 @@ class Partner:
         self._tunnel.node.connect(config.name, identity, self._tunnel.keys, self._tunnel.mtu, remote, now)
 
     def _explain(self, reason: FailureReason) -> None:
-        sentence = f"{reason.value[:1].upper()}{reason.value[1:]}."
-        if reason is FailureReason.HANDSHAKE_FAILED:
-            what_helps = "Compare public_key and preshared_key_file on both sides; `p2ptun pair` makes new ones."
-        else:
-            what_helps = remedy(reason, self._tunnel.options, has_relay=bool(self._tunnel.narrator.relays))
-        self._tunnel.notices.warn(NO_CONNECTION, sentence, what_helps)
+        needs_relay = reason is FailureReason.NO_PATH and self._config.path is PathPolicy.DIRECT
+        what_helps = ALLOW_RELAY if needs_relay else REMEDIES[reason]
+        self._tunnel.notices.warn(NO_CONNECTION, sentence(reason), what_helps)
 
     async def _revive(self) -> NoReturn:
         """Begin anew when the peer has failed and the other side does nothing about it."""

@@ -22,6 +22,7 @@ from p2ptun.daemon.partner import LETTER_BURST, LOSS_REMINDER_AFTER, NO_CONNECTI
 from p2ptun.daemon.roaming import Roaming
 from p2ptun.daemon.tunnel import Tunnel
 from p2ptun.errors import ConfigError
+from p2ptun.ice.config import PathPolicy
 from p2ptun.ice.event import RestartReason
 from p2ptun.io.driver import Driver
 from p2ptun.io.underlay import Underlay
@@ -128,7 +129,9 @@ async def test_who_begins_anew_gets_a_new_peer(autojump_clock: trio.testing.Mock
         assert len(alice.tunnel.listeners) == 1
 
 
-@pytest.mark.parametrize("reason", [FailureReason.NO_PATH, FailureReason.HANDSHAKE_FAILED])
+@pytest.mark.parametrize(
+    "reason", [FailureReason.NO_PATH, FailureReason.CONSENT_EXPIRED, FailureReason.HANDSHAKE_FAILED]
+)
 async def test_who_fails_says_why_and_begins_anew(
     autojump_clock: trio.testing.MockClock, reason: FailureReason
 ) -> None:
@@ -140,10 +143,22 @@ async def test_who_fails_says_why_and_begins_anew(
         alice.enter(PeerState.FAILED, reason)
         (note,) = alice.notes()
         assert note.lower() == f"{reason.value}."
-        assert [each.id for each in alice.tunnel.notices] == [NO_CONNECTION]
+        (health,) = alice.tunnel.notices
+        assert health.id == NO_CONNECTION
+        assert health.remedy
+        assert "--" not in health.remedy, "there is a configuration, and no command line"
         await settle(REVIVAL[1] + 1)
         assert alice.peer.state is PeerState.CONNECTING
         assert bob.peer is not before
+
+
+async def test_where_no_relay_is_allowed_that_may_be_the_reason(autojump_clock: trio.testing.MockClock) -> None:
+    async with stations() as (alice, _, nursery):
+        alice.partner._config = replace(alice.partner._config, path=PathPolicy.DIRECT)
+        nursery.start_soon(alice.partner.run)
+        await settle()
+        alice.enter(PeerState.FAILED, FailureReason.NO_PATH)
+        assert ["Allow a relay" in each.remedy for each in alice.tunnel.notices] == [True]
 
 
 async def test_who_fails_while_nobody_is_there_has_nobody_to_tell(autojump_clock: trio.testing.MockClock) -> None:
