@@ -192,4 +192,7 @@ def _make_client(context: ssl.SSLContext | None) -> httpx.AsyncClient:
             "", "ALL_PROXY", "names a SOCKS proxy", "Install p2ptun with socksio, or use an HTTP proxy."
         ) from error
     except (httpx.InvalidURL, ValueError) as error:
-        raise ConfigError("", "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", "names no proxy that can be used") from error
+        remedy = "Write it as http://PROXY:PORT, or unset it."
+        raise ConfigError(
+            "", "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", "names no proxy that can be used", remedy
+        ) from error

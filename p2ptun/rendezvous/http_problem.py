@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from urllib.request import getproxies_environment
 
 from p2ptun.errors import ConfigError, RendezvousError, RoomCrowded, RoomGone, RoomUnknown
 from p2ptun.rendezvous.base import BurnReason
@@ -186,16 +187,23 @@ def _unreachable(server: ServerUrl, error: httpx.HTTPError) -> Trouble:
                 is_unsure=is_connected,
             )
         if isinstance(cause, ConnectionRefusedError):
-            return Trouble(f"{server} refused the connection.", "Check the URL, and that the server runs.")
+            return Trouble(f"{server} refused the connection.", _server_or_proxy("and that the server runs"))
     if is_connected:
         return Trouble(
-            f"The connection to {server} broke.", "Check that the server runs, and the network.", is_unsure=True
+            f"The connection to {server} broke.",
+            "Check scheme and port of the URL, that the server runs, and the network.",
+            is_unsure=True,
         )
     words = (
         each.strerror for each in _causes(error) if isinstance(each, OSError) and not isinstance(each, ssl.SSLError)
     )
     reason = next((f" ({told(each)})" for each in words if each), "")
-    return Trouble(f"{server} can't be reached{reason}.", "Check the URL and the network.")
+    return Trouble(f"{server} can't be reached{reason}.", _server_or_proxy("and the network"))
+
+
+def _server_or_proxy(what: str) -> str:
+    """Say what to check; where the environment names a proxy, it may as well be that which doesn't answer."""
+    return f"Check the URL, {what}{'; or the proxy that the environment names' * bool(getproxies_environment())}."
 
 
 def timeout(server: ServerUrl) -> Trouble:

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
 from p2ptun.errors import ConfigError, RendezvousError
 from p2ptun.rendezvous.http import HttpRendezvous
+from p2ptun.rendezvous.http_problem import trouble
+from p2ptun.rendezvous.http_url import parse_server_url
 from tests.io.certificates import Authority
 from tests.rendezvous.place import StandIn, Surroundings, listening, response, stand_in
 from tests.rendezvous.scripted import SEATED, Script
@@ -119,8 +122,19 @@ def test_a_proxy_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, refusal: 
     trio.run(main)
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_proxy_may_be_what_refuses_the_connection(monkeypatch: pytest.MonkeyPatch, is_named: bool) -> None:
+    if is_named:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    error = httpx.ConnectError("refused")
+    error.__cause__ = ConnectionRefusedError()
+    remedy = trouble(parse_server_url("http://rv.example/"), error).remedy
+    assert ("the proxy that the environment names" in remedy) == is_named
+
+
 @pytest.mark.parametrize("text", ["socks5://127.0.0.1:1080", "gopher://x", "http://[::1"])
 def test_a_proxy_that_can_not_be_used_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("ALL_PROXY", text)
-    with pytest.raises(ConfigError, match="PROXY: names"):
+    with pytest.raises(ConfigError, match="PROXY: names") as caught:
         trio.run(open_room("http://rv.example/"))
+    assert caught.value.remedy
