@@ -139,6 +139,7 @@ def test_a_name_that_is_taken(kind: str) -> None:
     shell("ip tuntap add home mode tun" if kind == "tuntap" else "ip link add home type veth peer other")
     with pytest.raises(DeviceError, match="The interface name home is already taken") as caught:
         TunDevice.open("home", MTU)
+    assert "p2ptun status" in caught.value.remedy
     assert "--name" in caught.value.remedy
     assert "ip link del home" in caught.value.remedy
     assert "home" in interfaces()
