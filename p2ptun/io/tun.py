@@ -66,8 +66,8 @@ class TunDevice:
         if device is None:
             raise DeviceError(
                 f"The interface name {name} is already taken.",
-                "See whether a tunnel of that name runs: p2ptun status. Otherwise choose another with --name, or remove "
-                f"it if it is a leftover: ip link del {name}",
+                "See whether a tunnel of that name runs: p2ptun status. Otherwise choose another with --name, or "
+                f"remove it if it is a leftover: ip link del {name}",
             )
         return cls(device, mtu)
 
