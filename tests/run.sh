@@ -85,6 +85,9 @@ done
 
 # --- The last run ----------------------------------------------------------------------------------------------------
 
+# hundreds of programs are started below: they needn't all compile the package anew, where an image says so
+unset PYTHONDONTWRITEBYTECODE
+
 heading "Tests"
 if [ ${#left_out[@]} -gt 0 ]; then
     printf '  %sleft out%s  %s\n' "$yellow" "$plain" "${left_out[@]}"
