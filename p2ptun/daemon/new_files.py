@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -39,10 +40,10 @@ class NewFiles:
             ConfigError: If one exists.
             PrivilegeError: If this user may not write there.
         """
-        for path in (self._directory / name for name in names):
-            if os.path.lexists(path):
-                remedy = f"Choose another name, or remove what is there first: rm {path}"
-                raise ConfigError("", "NAME", f"{path} exists already", remedy)
+        there = [path for path in (self._directory / name for name in names) if os.path.lexists(path)]
+        if there:
+            remedy = f"Choose another name, or remove what is there first: rm {shlex.join(map(str, there))}"
+            raise ConfigError("", "NAME", f"{there[0]} exists already", remedy)
         above = self._directory
         while not above.exists() and above != above.parent:
             above = above.parent

@@ -50,6 +50,10 @@ def test_a_file_that_exists_is_refused_beforehand(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already") as caught:
         NewFiles(tmp_path).check("key", "toml")
     assert caught.value.remedy.endswith(f"rm {tmp_path / 'toml'}")
+    (tmp_path / "key").touch()
+    with pytest.raises(ConfigError, match="exists already") as caught:
+        NewFiles(tmp_path).check("key", "toml")
+    assert caught.value.remedy.endswith(f"rm {tmp_path / 'key'} {tmp_path / 'toml'}"), "all at once"
 
 
 def test_a_file_that_comes_in_between_stays_as_it_is_and_nothing_else_is_left(tmp_path: Path) -> None:
