@@ -49,9 +49,11 @@ QUESTIONS = {
 CODE_ADVICE = """On the other side run:
 
     [bold]{command}[/]
-
-The code is good for one try, of one machine. Whoever hears of it before
-can take the other side's place: tell nobody else."""
+"""
+CODE_CAUTION = (
+    "The code is good for one try, of one machine. Whoever hears of it before can take the other side's place: tell "
+    "nobody else."
+)
 USUAL_ADVICE = "Where the other side hasn't set the same rendezvous, add {options}."
 COMPARISON = r"Does the other side show the same words? [bold]\[yes/no][/]"
 SWITCHES = {
@@ -173,6 +175,7 @@ class Story:
         print_line(code)
         command = self._places.command(code)
         self._console.print(CODE_ADVICE.format(command=escape(command)))
+        self._console.print(escape(fold(self._console, CODE_CAUTION)))
         if self._places.are_usual:
             self._console.print(escape(fold(self._console, USUAL_ADVICE.format(options=self._places.options()))))
         self._draw(command)

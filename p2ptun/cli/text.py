@@ -10,7 +10,7 @@ from rich.markup import escape
 from p2ptun.errors import P2ptunError
 from p2ptun.signal.text import printable
 
-MIN_ROOM = 30  # columns: in a narrower window the terminal may break lines as it likes
+MIN_ROOM = 20  # columns: in a narrower window the terminal may break lines as it likes
 
 
 def talk_console() -> Console:

@@ -270,6 +270,16 @@ def test_the_code_alone_goes_to_stdout_and_the_command_to_stderr(
     assert "the same rendezvous" not in shown
 
 
+def test_in_a_narrow_window_words_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    told = Told(monkeypatch, terminal=True, width=40)
+    shown = told.tell(CodeEvent(CODE))
+    told.story.close()
+    caution = shown[shown.index("The code is good") : shown.index("else.")]
+    assert max(map(len, caution.splitlines())) <= 40
+    assert "of one machine." in " ".join(caution.split())
+
+
 def test_where_the_rendezvous_is_usual_the_command_is_short(told: Told) -> None:
     told.story.meet_at(Places((URL,), are_usual=True))
     shown = told.tell(CodeEvent(CODE))
