@@ -71,8 +71,8 @@ def _entry_point(text: str) -> EntryPoint:
             "",
             KEY,
             f"{_quoted(text)} is unknown; there is {known or 'nothing'}",
-            f"Check the spelling. Others are Python packages with an entry point in {ENTRY_POINTS}: install one beside"
-            " p2ptun.",
+            "Check the spelling: a server's is https://HOST. Others are Python packages with an entry point in"
+            f" {ENTRY_POINTS}: install one beside p2ptun.",
         )
     return found[0]
 
@@ -104,6 +104,7 @@ def _load(entry_point: EntryPoint) -> Factory:
                 KEY,
                 f"the plug-in for {entry_point.name}: refused {_quoted(text)}:"
                 f" {printable(str(error)) or type(error).__name__}",
+                "Check the URL: how it is written is told by who wrote the plug-in.",
             ) from error
         return rendezvous
 

@@ -98,6 +98,7 @@ def test_a_plug_in_that_fails_is_named(install: Path, text: str, words: str) -> 
     error = refusal(text)
     assert words in str(error)
     assert text.partition(":")[0] in str(error)
+    assert "picky" not in text or "Check the URL" in error.remedy
 
 
 def test_a_bad_url_is_told_before_anything_is_opened() -> None:
