@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -194,10 +195,10 @@ def _unreachable(server: ServerUrl, error: httpx.HTTPError) -> Trouble:
             "Check scheme and port of the URL, that the server runs, and the network.",
             is_unsure=True,
         )
-    words = (
-        each.strerror for each in _causes(error) if isinstance(each, OSError) and not isinstance(each, ssl.SSLError)
+    numbers = (
+        each.errno for each in _causes(error) if isinstance(each, OSError) and not isinstance(each, ssl.SSLError)
     )
-    reason = next((f" ({told(each)})" for each in words if each), "")
+    reason = next((f" ({os.strerror(each)})" for each in numbers if each), "")
     return Trouble(f"{server} can't be reached{reason}.", _server_or_proxy("and the network"))
 
 
