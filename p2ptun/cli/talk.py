@@ -27,6 +27,7 @@ from p2ptun.daemon.event import (
     PathEvent,
     PeerEvent,
     ProgressEvent,
+    ReachingEvent,
     ResumedEvent,
     VerifyEvent,
     WaitingEvent,
@@ -123,6 +124,8 @@ class Story:
                 self._wait()
             case WaitingEvent(kind=kind):
                 self._console.print(QUESTIONS[kind])
+            case ReachingEvent(rendezvous=places):
+                self._spin(f"reaching    {escape(printable(', '.join(places)))}")
             case CodeEvent(code=code):
                 self._show_code(code)
             case MeetingEvent():

@@ -15,7 +15,7 @@ import trio
 
 from p2ptun.daemon.agreement import Agreement, agree
 from p2ptun.daemon.code_introduction import CodeIntroduction
-from p2ptun.daemon.event import Event, InterfaceEvent, ProgressEvent
+from p2ptun.daemon.event import Event, InterfaceEvent, ProgressEvent, ReachingEvent
 from p2ptun.daemon.group import single_error
 from p2ptun.daemon.introduction import Introduced, Introduction, PasteIntroduction
 from p2ptun.daemon.options import AdhocOptions, Side
@@ -34,7 +34,7 @@ from p2ptun.node.peer import Peer
 from p2ptun.noise.keypair import KeyPair
 from p2ptun.rendezvous.base import Context, Preparing, Rendezvous
 from p2ptun.rendezvous.line import LineReader
-from p2ptun.rendezvous.registry import open_rendezvous
+from p2ptun.rendezvous.registry import PASTE, open_rendezvous
 from p2ptun.rendezvous.together import first_of
 from p2ptun.signal.description import terms
 from p2ptun.tunnel.psk import PskSource, mix_psks
@@ -103,6 +103,8 @@ class AdhocTunnel:
 
     async def _introduction(self, rendezvous: Rendezvous, lines: LineReader) -> Introduction:
         """Choose how the two sides come to know each other: by sealed letters where there is a code, else by people."""
+        if self._options.rendezvous != (PASTE,):
+            self._notices.emit(ReachingEvent(list(self._options.rendezvous)))
         room = None if self._options.code is not None else await rendezvous.open_room()
         if room is not None and room.number is None:
             return PasteIntroduction(self._tunnel, self._peer, self._side, room)

@@ -35,6 +35,12 @@ class WaitingEvent(Event, frozen=True, tag="waiting"):
     kind: str
 
 
+class ReachingEvent(Event, frozen=True, tag="reaching"):
+    """The places where the two sides are to meet are being asked for a room."""
+
+    rendezvous: list[str]
+
+
 class CodeEvent(Event, frozen=True, tag="code"):
     """The code that the other side's `join` wants. A later one replaces it."""
 

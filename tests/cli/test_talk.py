@@ -28,6 +28,7 @@ from p2ptun.daemon.event import (
     PathEvent,
     PeerEvent,
     ProgressEvent,
+    ReachingEvent,
     RelayEvent,
     ResumedEvent,
     VerifyEvent,
@@ -106,6 +107,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         (PeerEvent("peer", "connected", None), ""),
         (PeerEvent("peer", "idle", None), ""),
         (PeerEvent("peer", "failed", FailureReason.PEER_CLOSED.value), f"goodbye {FailureReason.PEER_CLOSED.value}"),
+        (ReachingEvent(["https://rv.example.net"]), ""),
         (MeetingEvent(), "meeting somebody has come; checking the code"),
         (VerifyEvent(["one", "two"]), "verify one two | Does the other side show the same words? [yes/no]"),
         (CandidateEvent("local", "host", "udp", "10.0.0.1", 1), ""),
@@ -247,6 +249,7 @@ def test_who_is_asked_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) ->
         (GatheringEvent(1, 2), "asking 1 server and 2 relays"),
         (GatheringEvent(0, 1), "asking 1 relay"),
         (GatheringEvent(2), "addresses look like from outside"),
+        (ReachingEvent(["https://a.example", "https://b.example"]), "reaching    https://a.example, https://b.example"),
     ):
         told.tell(event)
         assert told.story._spinner is not None
