@@ -9,6 +9,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -52,21 +53,22 @@ def request(method: Method, *attributes: AttributeValue) -> bytes:
 def test_allocations_without_credentials_cost_nothing(server: Serving) -> None:
     """They come from many ports, as a flood of forged sources would."""
     still_serves(server)
-    made = len(allocations(server, "made"))
     before, descriptors = server.resident, open_descriptors(server)
-    sockets = [connect_udp(server.endpoint) for _ in range(PORTS)]
-    asked = answered = 0
-    for _ in range(ATTEMPTS // PORTS):
-        asked += sum(sock.send(request(Method.ALLOCATE, (REQUESTED_TRANSPORT, UDP_NUMBER))) for sock in sockets)
-        answered += sum(drain(sock, 0.0) for sock in sockets)
-    answered += drain(sockets[0], 0.5) + sum(drain(sock, 0.0) for sock in sockets)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(connect_udp(server.endpoint)) for _ in range(PORTS)]
+        strangers = {f"{ADDRESS}:{sock.getsockname()[1]}" for sock in sockets}
+        asked = answered = 0
+        for _ in range(ATTEMPTS // PORTS):
+            asked += sum(sock.send(request(Method.ALLOCATE, (REQUESTED_TRANSPORT, UDP_NUMBER))) for sock in sockets)
+            answered += sum(drain(sock, 0.0) for sock in sockets)
+        answered += drain(sockets[0], 0.5) + sum(drain(sock, 0.0) for sock in sockets)
     assert 0 < answered <= asked
     assert server.resident - before < MOST_GROWTH
     assert open_descriptors(server) <= descriptors
-    assert len(allocations(server, "made")) == made
-    for sock in sockets:
-        sock.close()
     still_serves_streams(server)
+    made = {event["client"] for event in allocations(server, "made")}
+    assert made
+    assert not made & strangers
 
 
 def allocations(server: Serving, state: str) -> list[Json]:

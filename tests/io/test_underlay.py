@@ -215,7 +215,7 @@ async def test_a_route_that_turns_into_a_tunnel_is_noticed_with_the_next_change(
 
 
 async def test_each_address_also_opens_connections_and_takes_them_at_the_same_port() -> None:
-    with Underlay() as underlay:
+    with Underlay(free_port()) as underlay:  # of those that the kernel gives, another test may have the TCP one
         await underlay.open(network(local("127.0.0.1"), local("::1")))
         kinds = [(str(each.local.address), each.local.transport, each.tcp_type) for each in underlay.sockets]
         for_one = [(Transport.UDP, None), (Transport.TCP, TcpType.ACTIVE), (Transport.TCP, TcpType.PASSIVE)]

@@ -22,6 +22,8 @@ from tests.server.turn_client import TIMEOUT, USERS, TurnClient, connect_udp
 P2PTUN = str(Path(sys.executable).with_name("p2ptun"))
 Json: TypeAlias = dict[str, Any]
 ADDRESS = "127.0.0.1"
+RELAY_PORTS = "61000-65535"
+"""Above those that the kernel gives to sockets that ask for any: no other test takes one that is reserved here."""
 
 
 def private_file(path: Path, text: str) -> Path:
@@ -124,7 +126,8 @@ class Serving(ServerProcess):
         self.port = free_port()
         self.tls_port = free_port()
         self.certificate = make_certificate(directory) if has_tls else None
-        relay = ("--relay", "--relay-address", ADDRESS, "--users", str(users_file(directory)))
+        relay = ("--relay", "--relay-address", ADDRESS, "--relay-ports", RELAY_PORTS)
+        relay += ("--users", str(users_file(directory)))
         tls: tuple[str, ...] = ()
         if self.certificate:
             files = ("--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1]))
