@@ -21,6 +21,7 @@ from p2ptun.io.udp import UdpSocket
 from p2ptun.io.underlay import Underlay
 from p2ptun.turn.server import Server
 from p2ptun.types import Endpoint, SendError, Transport
+from tests.free_port import free_port
 
 pytestmark = pytest.mark.trio
 
@@ -226,8 +227,7 @@ async def test_each_address_also_opens_connections_and_takes_them_at_the_same_po
 
 
 async def test_where_the_port_is_taken_connections_come_to_another() -> None:
-    with await UdpSocket.bind(Endpoint.of("127.0.0.1", 0)) as probe:
-        port = probe.local.port
+    port = free_port()
     with await TcpBase.listen(Endpoint.of("127.0.0.1", port, Transport.TCP)), Underlay(port) as underlay:
         await underlay.open(network(local("127.0.0.1")))
         _, _, passive = underlay.sockets

@@ -126,8 +126,8 @@ class Serving(ServerProcess):
         self.port = free_port()
         self.tls_port = free_port()
         self.certificate = make_certificate(directory) if has_tls else None
-        relay = ("--relay", "--relay-address", ADDRESS, "--relay-ports", RELAY_PORTS)
-        relay += ("--users", str(users_file(directory)))
+        users = ("--users", str(users_file(directory)))
+        relay = ("--relay", "--relay-address", ADDRESS, "--relay-ports", RELAY_PORTS, *users)
         tls: tuple[str, ...] = ()
         if self.certificate:
             files = ("--tls-cert", str(self.certificate[0]), "--tls-key", str(self.certificate[1]))
