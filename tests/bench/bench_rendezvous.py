@@ -59,10 +59,10 @@ class Connection:
         self._pending = b""
 
     @classmethod
-    async def open(cls, port: int) -> Connection:
-        """Connect, from one of many addresses of loopback: one alone has too few ports."""
+    async def open(cls, port: int, source: str = "") -> Connection:
+        """Connect, from one of many addresses of loopback, unless from `source`: one alone has too few ports."""
         sock = trio.socket.socket()
-        await sock.bind((f"127.0.1.{next(_SOURCES) % 200 + 1}", 0))
+        await sock.bind((source or f"127.0.1.{next(_SOURCES) % 200 + 1}", 0))
         await sock.connect((ADDRESS, port))
         return cls(trio.SocketStream(sock))
 
@@ -228,6 +228,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return values[min(len(values) - 1, math.ceil(len(values) * percent / 100) - 1)]
 
 
+def wait_until_ready(server: subprocess.Popen[str]) -> None:
+    """Read what `p2ptun serve --json` prints until it serves."""
+    assert server.stdout is not None
+    for line in server.stdout:
+        if json.loads(line)["event"] == "ready":
+            return
+
+
 def main() -> None:
     """Start the server and measure it."""
     rooms = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
@@ -247,10 +255,7 @@ def main() -> None:
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
-                assert server.stdout is not None
-                for line in server.stdout:
-                    if json.loads(line)["event"] == "ready":
-                        break
+                wait_until_ready(server)
                 trio.run(run, port, server.pid, rooms)
             finally:
                 server.terminate()
