@@ -124,8 +124,8 @@ class Story:
                 self._wait()
             case WaitingEvent(kind=kind):
                 self._console.print(QUESTIONS[kind])
-            case ReachingEvent(rendezvous=places):
-                self._spin(f"reaching    {escape(printable(', '.join(places)))}")
+            case ReachingEvent():
+                self._spin(f"reaching    {escape(printable(', '.join(event.rendezvous)))}")
             case CodeEvent(code=code):
                 self._show_code(code)
             case MeetingEvent():
@@ -149,10 +149,7 @@ class Story:
             case ResumedEvent(seconds=seconds):
                 self._tell("resumed", f"after standing still for {duration(seconds)}")
             case ClosedEvent():
-                if self._console.is_terminal:
-                    self._console.file.write("\r")  # over the ^C that the terminal shows
-                carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
-                self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
+                self._tell_end(event)
             case ErrorEvent():
                 what, style = ("failed", "bold red") if self._state == "failed" else ("note", "yellow")
                 self._tell(what, f"{event.message}\n{event.remedy}", style)
@@ -208,6 +205,12 @@ class Story:
             fold(self._console, printable(line), STORY_WIDTH + 1) for line in text.split("\n")
         )
         self._console.print(f"[{style}]{escape(what):{STORY_WIDTH}}[/] {escape(lines)}")
+
+    def _tell_end(self, event: ClosedEvent) -> None:
+        if self._console.is_terminal:
+            self._console.file.write("\r")  # over the ^C that the terminal shows
+        carried = f"sent {size(event.tx_bytes)}, received {size(event.rx_bytes)}"
+        self._tell("closed", f"after {duration(event.uptime_s)}; {carried}")
 
     def _tell_path(self, event: PathEvent) -> None:
         kinds = f"{event.local.type}/{event.remote.type}"

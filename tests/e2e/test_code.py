@@ -6,6 +6,7 @@ Each story is a function that plays on hosts of its own; the tests look at what 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -225,9 +226,13 @@ def story_of_interruptions(place: Place) -> Outcome:
     return outcome
 
 
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What moves the cursor and clears lines (ECMA-48 5.4): the code comes where a spinner was."""
+
+
 def read_code(screen: Screen) -> str:
     """Wait for the line that is the code alone."""
-    return screen.read_until("\r\nOn the other side").split()[-5]
+    return CONTROL.sub("", screen.read_until("\r\nOn the other side")).split()[-5]
 
 
 def closed(*screens: Screen) -> Outcome:
