@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from hashlib import blake2s
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -34,8 +35,12 @@ def private_file(path: Path, text: str) -> Path:
 
 
 def users_file(directory: Path) -> Path:
-    """Write the users of the tests."""
-    return private_file(directory / "users.toml", "".join(f'{name} = "{word}"\n' for name, word in USERS.items()))
+    """Write the users of the tests, and one more.
+
+    A server's relay ports follow from its secrets: servers of two tests at once mustn't want the same ones.
+    """
+    users = {**USERS, "nobody": blake2s(bytes(directory)).hexdigest()}
+    return private_file(directory / "users.toml", "".join(f'{name} = "{word}"\n' for name, word in users.items()))
 
 
 def make_certificate(directory: Path, name: str = "localhost") -> tuple[Path, Path]:
