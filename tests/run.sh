@@ -98,8 +98,8 @@ fi
 # without arguments, the tests of some packages run inside of tests/test_coverage.py
 once=()
 [ $# -gt 0 ] || mapfile -t once < <("$venv/bin/python" -m tests.test_coverage | sed 's/^/--ignore=/')
-# four at once: two are the laboratory, which waits most of the time and goes first when it doesn't (tests/conftest.py)
-"$venv/bin/python" -m pytest -n 4 --dist loadgroup ${once[@]+"${once[@]}"} "$@" </dev/null
+# three at once: two are the laboratory, which waits most of the time and goes first when it doesn't (tests/conftest.py)
+"$venv/bin/python" -m pytest -n 3 --dist loadgroup ${once[@]+"${once[@]}"} "$@" </dev/null
 result=$?
 [ "$result" -ne 0 ] || [ ${#failed[@]} -eq 0 ] || result=1
 exit "$result"

@@ -239,7 +239,7 @@ def blackholed_path(scene: Scene) -> Outcome:
     """A direct path dies under traffic, silently; the relay stands by. Then the path heals."""
     [relay] = scene.relays
     tunnel = scene.start((*relay.options(UDP), "--stun", scene.stun), ("--stun", scene.stun))
-    assert tunnel.share.peer()["path"]["kind"] == "direct"
+    wait_until(lambda: tunnel.share.peer()["path"]["kind"] == "direct", 15, "a direct path")
     wait_until(lambda: tunnel.share.peer()["standby_path"], 15, "a standby")
     beats = scene.beat(tunnel, 30)
     time.sleep(SETTLED)  # the traffic before

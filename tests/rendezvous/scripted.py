@@ -15,7 +15,7 @@ from tests.rendezvous.place import EMPTY, HEALTHY, NAME, Request, StandIn, Surro
 NEVER, LATE = b"never", b"late"
 """Answers that don't come, and that come empty when the client has waited as long as it wanted to."""
 
-JUMP = 0.005  # seconds of nothing to do until the clock goes on; what is sent on loopback is there at once
+JUMP = 0.02  # seconds of nothing to do until the clock goes on; what is sent on loopback is there by then
 SEATED = answer(201, seat())
 NAMED = answer(200, {**seat(NAME), "side_token": f"{NAME}.{'o' * 43}"})
 POSTED = answer(201, {"sequence": 1})
