@@ -298,7 +298,7 @@ class Agent:
         if problem is None:
             return
         if is_fatal(problem, base):
-            self._gatherer.bindings.record_send_error(base, remote)
+            self._gatherer.bindings.record_send_error(base, remote, now)
         self._connection.blame(base, remote, problem, now)
         self._settle(now)
 

@@ -1,13 +1,15 @@
 """Server-reflexive candidates: ask every STUN server from every socket, and keep what the NAT gave (RFC 8445 5.1.1.2).
 
 All servers are asked at once (5 ms apart, RFC 8445 14.2) and each answer counts as it comes; a slow one delays nobody
-and is given up in the background. While people carry descriptions about, every binding is renewed from its own socket
+and is given up in the background: gathering goes on without it, and it is asked again later, for it may come back, and
+so may the way to it. While people carry descriptions about, every binding is renewed from its own socket
 (RFC 8445 5.1.1.4), and the owner learns when the NAT has changed it. A 300 isn't followed: nothing seals it (RFC 8489
 14.8).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -40,14 +42,20 @@ class BindingState(Enum):
 
     ASKED = "asked"  # never answered yet
     BOUND = "bound"
-    LOST = "lost"  # given up
+    LOST = "lost"  # given up: nobody waits for it
+
+
+RETRY_INTERVAL = 1.0
+"""Seconds until a server is asked again to which the kernel had no way; each further time takes twice as long."""
+
+MOST_REFUSALS = 5  # of which note is taken: the usual interval is shorter than what would follow
 
 
 @dataclass(slots=True)
 class _Binding:
     """One socket at one server; either a transaction runs or `due_at` tells when the next one begins, or neither.
 
-    `is_in_turn`: the pacer keeps that time free for it.
+    `is_in_turn`: the pacer keeps that time free for it. `refusals`: how often in succession the kernel didn't send.
     """
 
     base: Endpoint
@@ -58,6 +66,7 @@ class _Binding:
     state: BindingState = BindingState.ASKED
     due_at: float | None = None
     is_in_turn: bool = False
+    refusals: int = 0
 
     def next_timeout(self) -> float | None:
         return self.transaction.next_timeout() if self.transaction else self.due_at
@@ -134,11 +143,13 @@ class Gathering:
             if binding.transaction is None and not binding.is_in_turn:
                 self._ask_in_turn(binding, now)
 
-    def record_send_error(self, base: Endpoint, server: Endpoint) -> None:
-        """Give a binding up: there is no way from this socket to this server."""
+    def record_send_error(self, base: Endpoint, server: Endpoint, now: float) -> None:
+        """Give a binding up for now: there is no way from this socket to this server."""
         binding = self._bindings.get((base, server))
-        if binding is not None and binding.state is BindingState.ASKED:
+        if binding is not None and binding.transaction is not None and binding.state is not BindingState.BOUND:
             self._give_up(binding)
+            self._ask_later(binding, RETRY_INTERVAL * 2**binding.refusals, now)
+            binding.refusals = min(binding.refusals + 1, MOST_REFUSALS)
 
     def has_asked(self, message: Message) -> bool:
         """Tell whether a response belongs to one of our requests."""
@@ -153,9 +164,9 @@ class Gathering:
         if seen is None:
             self._give_up(binding)
             return None
-        binding.state = BindingState.BOUND
+        binding.state, binding.refusals = BindingState.BOUND, 0
         binding.transaction = None
-        self._rebind_later(binding, now)
+        self._ask_later(binding, math.inf, now)
         self._mappings.append(Mapping(base, source, binding.alternative, seen))
         self._ask_elsewhere(message.get(OTHER_ADDRESS), source, now)
         return None
@@ -214,14 +225,14 @@ class Gathering:
         if not transaction.is_expired:
             return
         binding.transaction = None
-        if binding.state is BindingState.BOUND:
-            self._rebind_later(binding, now)  # the server may come back, and others rely on this address
-        else:
+        if binding.state is BindingState.ASKED:
             binding.state = BindingState.LOST
+        self._ask_later(binding, math.inf, now)  # the server may come back, and others may rely on this address
 
-    def _rebind_later(self, binding: _Binding, now: float) -> None:
+    def _ask_later(self, binding: _Binding, most: float, now: float) -> None:
+        """Ask again after the usual interval, or after `most` seconds if that is sooner."""
         if self._keeps_bindings:
-            binding.due_at = now + uniform(self._config.binding_interval, self._random_bytes)
+            binding.due_at = now + min(uniform(self._config.binding_interval, self._random_bytes), most)
 
     def _give_up(self, binding: _Binding) -> None:
         binding.state = BindingState.LOST

@@ -167,6 +167,35 @@ def test_silent_server_is_asked_seven_times_and_given_up_after_39_5_seconds() ->
     assert gathering.progress == (0, 1)
     advance(gathering, START + 39.5)
     assert gathering.is_complete
+
+
+def test_server_that_comes_back_is_heard_of() -> None:
+    """While people carry descriptions about, a server may be started, or the way to it mended."""
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    gathering.end_of_servers()
+    drain(gathering)
+    advance(gathering, START + 39.5)
+    lowest, highest = AgentConfig().binding_interval
+    [(at_, packet), *_] = advance(gathering, START + 39.5 + highest)
+    assert lowest <= at_ - START - 39.5 <= highest
+    assert gathering.is_complete, "nobody waits for it any more"
+    answer(gathering, packet, (XOR_MAPPED_ADDRESS, SEEN), now=at_)
+    assert gathering.next_mapping() == Mapping(BASE, SERVER, 0, SEEN)
+    gathering.rest()
+    assert gathering.next_timeout() is None
+
+
+def test_server_that_stays_away_is_asked_on_until_gathering_rests() -> None:
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    drain(gathering)
+    asked = {packet.payload for _, packet in advance(gathering, START + 300)}
+    assert 5 <= len(asked) <= 6, "each question takes 39.5 s, and is followed by a pause of 15 to 25"
+    gathering.rest()
+    advance(gathering, START + 400)
     assert gathering.next_timeout() is None
 
 
@@ -229,11 +258,34 @@ def test_pitfall_23_kernel_refusal_gives_up_this_binding_only() -> None:
     gathering.add_base(BASE, START)
     gathering.add_server(SERVER, START)
     gathering.add_server(OTHER_SERVER, START)
-    gathering.record_send_error(BASE, SERVER)
-    gathering.record_send_error(BASE, SERVER)
-    gathering.record_send_error(OTHER_BASE, SERVER)
+    gathering.record_send_error(BASE, SERVER, START)
+    gathering.record_send_error(BASE, SERVER, START)
+    gathering.record_send_error(OTHER_BASE, SERVER, START)
     assert gathering.progress == (1, 2)
     assert [packet.destination for packet in drain(gathering)] == [OTHER_SERVER]
+
+
+def test_kernel_refusal_is_not_for_ever() -> None:
+    """The first packet may come before a route does, or while a neighbour isn't known."""
+    gathering = make()
+    gathering.add_base(BASE, START)
+    gathering.add_server(SERVER, START)
+    gathering.end_of_servers()
+    drain(gathering)
+    now, pauses = START, []
+    for _ in range(9):
+        gathering.record_send_error(BASE, SERVER, now)
+        assert gathering.is_complete
+        due = gathering.next_timeout()
+        assert due is not None
+        pauses.append(due - now)
+        [(now, packet)] = advance(gathering, due)
+    assert pauses[:4] == pytest.approx([1, 2, 4, 8])
+    assert all(AgentConfig().binding_interval[0] <= pause <= AgentConfig().binding_interval[1] for pause in pauses[5:])
+    answer(gathering, packet, (XOR_MAPPED_ADDRESS, SEEN), now=now)
+    assert gathering.next_mapping() == Mapping(BASE, SERVER, 0, SEEN)
+    gathering.record_send_error(BASE, SERVER, now)
+    assert gathering.progress == (1, 1), "what is bound stays bound"
 
 
 def test_removed_socket_is_forgotten() -> None:
