@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import Random, SystemRandom
+from secrets import token_urlsafe
 from typing import Final
 
 import trio
 
-from p2ptun.errors import LocalProtocolError, RoomCrowded
+from p2ptun.errors import LocalProtocolError
 from p2ptun.rendezvous.base import Context
 from p2ptun.rendezvous.http_answer import SeatAnswer, Unreadable, check_seat, is_number, is_token
 from p2ptun.rendezvous.http_client import Call, HttpClient
@@ -31,7 +32,9 @@ from p2ptun.rendezvous.http_problem import foreign
 from p2ptun.rendezvous.http_room import HttpRoom
 from p2ptun.rendezvous.http_url import parse_server_url
 from p2ptun.rendezvous.together import beside
-from p2ptun.rendezvous.trouble import Persistence, Trouble
+from p2ptun.rendezvous.trouble import Persistence
+
+TOKEN_BYTES: Final = 32  # 43 characters
 
 MIN_GRACE: Final = 0.1
 """Seconds that a second connection may be ready later than the first answer; as long as that took, if that is more."""
@@ -78,30 +81,18 @@ class HttpRendezvous:
     async def join_room(self, number: str, opening: bytes) -> HttpRoom:
         """Join a numbered room.
 
-        When a connection breaks it isn't known whether we have joined, and joining once more may find us there.
+        When a connection breaks it isn't known whether we have joined. So we bring a token of our own: by it the server
+        knows us when we ask once more.
         """
         if not is_number(number):
             raise LocalProtocolError("no number of a room")
-        is_unsure = False
+        token = f"{number}.{token_urlsafe(TOKEN_BYTES)}"
+        call = Call("POST", f"v1/rooms/{number}/sides", token, opening)
 
         async def attempt() -> SeatAnswer:
-            nonlocal is_unsure
-            try:
-                return await self._sit_down(Call("POST", f"v1/rooms/{number}/sides", body=opening), number, None)
-            except Trouble as trouble:
-                is_unsure = is_unsure or trouble.is_unsure
-                raise
+            return await self._sit_down(call, number, None)
 
-        try:
-            seat = await self._first(attempt)
-        except RoomCrowded as error:
-            if is_unsure:
-                raise RoomCrowded(
-                    "The connection broke while joining, and now the room is taken.",
-                    "The other one may be you: ask for a new code.",
-                ) from error
-            raise
-        return HttpRoom(self._client, self._persistence, seat, is_numbered=True)
+        return HttpRoom(self._client, self._persistence, await self._first(attempt), is_numbered=True)
 
     async def enter_room(self, name: str, token: str, opening: bytes) -> HttpRoom:
         """Enter a named room, for ever if need be."""

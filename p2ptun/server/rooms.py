@@ -92,17 +92,19 @@ class Rooms:
             raise Refusal(Kind.FULL, limit=Limit.ROOMS)
         return Seat(room, f"{room}.{secret}", self.limits.ttl)
 
-    async def join(self, room: str, message: bytes) -> Joined:
+    async def join(self, room: str, message: bytes, token: str | None = None) -> Joined:
         """Join a numbered room as its second side, and leave a message unless it is empty.
 
+        Who brings a token of his own may repeat himself when no answer came: it is still he who has joined.
+
         Raises:
-            Refusal: CROWDED, besides; both sides get a notice, once.
+            Refusal: CROWDED, besides; both sides get a notice, once. UNAUTHORIZED for a token that isn't well-formed.
         """
         if not _NUMBER.fullmatch(room):
             raise Refusal(Kind.UNKNOWN)
-        secret, digest = _new_secret()
-        entries = await self._come(room, digest, message, self._store.join)
-        return Joined(Seat(room, f"{room}.{secret}", self.limits.ttl), entries)
+        token = token or f"{room}.{_new_secret()[0]}"
+        entries = await self._come(room, _digest_of(token, room), message, self._store.join)
+        return Joined(Seat(room, token, self.limits.ttl), entries)
 
     async def enter(self, room: str, token: str, message: bytes) -> Joined:
         """Enter a named room as the side that a token is, and leave a message unless it is empty.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import ssl
 import traceback
@@ -71,7 +72,7 @@ def test_a_room_is_joined_in_one_request() -> None:
         assert request.headers["user-agent"] == f"p2ptun/{__version__}"
         assert request.headers["content-type"] == "application/octet-stream"
         assert request.headers["accept-encoding"] == "identity"
-        assert "authorization" not in request.headers
+        assert re.fullmatch(r"Bearer 42\.[A-Za-z0-9_-]{43}", request.headers["authorization"]), "a token of its own"
 
     assert Running(answer(201, seat("42", (HELLO,)))).run(main) == ["POST /v1/rooms/42/sides"]
 
@@ -265,10 +266,15 @@ def test_a_longer_wait_than_that_is_told_at_once() -> None:
     assert len(asked) == 1
 
 
-def test_joining_once_more_may_find_ourselves() -> None:
-    error, asked = refused(RoomCrowded, "connection broke while joining", None, problem(409, "room-crowded"))
-    assert "may be you" in error.remedy
-    assert len(asked) == 2
+def test_who_had_no_answer_joins_once_more_as_the_same_side() -> None:
+    async def main(rendezvous: HttpRendezvous, server: StandIn) -> None:
+        room = await rendezvous.join_room("42", b"hello")
+        assert await room.receive() == b"hello"
+        first, second = (each for each in server.requests if each.method == "POST")
+        assert first.headers["authorization"] == second.headers["authorization"]
+        assert first.body == second.body == b"hello"
+
+    assert len(Running(None, answer(201, seat("42", (HELLO,)))).run(main)) == 2
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -22,6 +22,12 @@ class Wire:
 
     log: list[str] = field(default_factory=list)
     connections: int = 0
+    loses: str = ""
+    """The answer to the next request that has this in its first line is lost, and the connection with it."""
+
+    def last(self, number: int) -> str:
+        """Return what was asked for last on a connection."""
+        return next((line for line in reversed(self.log) if line.startswith(f"{number} >")), "")
 
     def take(self) -> list[str]:
         """Return what crossed since the last time."""
@@ -47,6 +53,9 @@ async def wired(upstream: str) -> AsyncIterator[tuple[Wire, str]]:
                         line = data.split(b"\r\n", 1)[0].decode(errors="replace")
                         if line.endswith("HTTP/1.1") or line.startswith("HTTP/1.1"):
                             wire.log.append(f"{number} {sign} " + line.replace("HTTP/1.1", "").strip())
+                        if sign == "<" and wire.loses and wire.loses in wire.last(number):
+                            wire.loses = ""
+                            break
                         await sink.send_all(data)
                 wire.log.append(f"{number} {sign} end")
                 nursery.cancel_scope.cancel()
@@ -194,3 +203,25 @@ def test_a_named_room_is_as_quick() -> None:
         assert [line.split()[1:] for line in wire.take()] == [[">", "POST", f"/v1/rooms/{NAME}/messages"], ["<", "201"]]
 
     run(main)
+
+
+def test_a_lost_answer_costs_no_code() -> None:
+    """Who doesn't know whether he has joined asks once more, and is found there."""
+
+    async def main() -> None:
+        async with rendezvous_server() as url, wired(url) as (wire, lossy_url):
+            other, lossy = (HttpRendezvous(each, Surroundings().context) for each in (url, lossy_url))
+            opener = await other.open_room()
+            wire.loses = "/sides"
+            room = await lossy.join_room(opener.number or "", b"hello")
+            assert wire.loses == "", "it was lost"
+            assert [await opener.receive(), await opener.receive()] == [Notice.JOINED, b"hello"]
+            await opener.send(b"and back")
+            assert await room.receive() == b"and back"
+            assert [line.split(" ", 2)[1:] for line in wire.log if "/sides" in line] == [
+                [">", f"POST /v1/rooms/{opener.number}/sides"]
+            ] * 2
+            for each in (other, lossy):
+                await each.aclose()
+
+    trio.run(main)

@@ -62,6 +62,11 @@ class Model:
 
     def join(self, room: str, digest: bytes, message: bytes, now: float) -> list[Entry]:
         found = self._live(room, now)
+        if found.sides[0].digest == digest:
+            raise Refusal(Kind.UNAUTHORIZED)
+        if found.sides[1].digest == digest:
+            self._touch(room, 1, now)
+            return list(found.sides[1].entries)
         if found.sides[1].digest is not None:
             self._crowd(found)
         self._check_bytes(len(message))

@@ -94,6 +94,18 @@ class TestSides:
             assert await rooms.count() == Counts(numbered=1, named=0, waiting=0, messages=2)
             assert await kind(rooms.join(opener.room, b"")) is Kind.CROWDED
 
+    async def test_who_brings_a_token_is_known_by_it(self, shelf: Shelf) -> None:
+        async with running(shelf.open()) as rooms:
+            opener = await rooms.open()
+            own = f"{opener.room}.{TOKEN.partition('.')[2]}"
+            for _ in range(2):
+                assert (await rooms.join(opener.room, b"hello", own)).seat.token == own
+            entries = await rooms.read(opener.token, opener.room, 0, 0)
+            assert entries == [Entry(1, notice=Notice.JOINED), Entry(2, b"hello")]
+            assert await kind(rooms.join(opener.room, b"", opener.token)) is Kind.UNAUTHORIZED
+            assert await kind(rooms.join(opener.room, b"", f"{opener.room}.short")) is Kind.UNAUTHORIZED
+            assert await kind(rooms.join(opener.room, b"", TOKEN)) is Kind.UNAUTHORIZED, "it is another room's"
+
     async def test_two_meet_by_a_name(self, shelf: Shelf) -> None:
         async with running(shelf.open()) as rooms:
             assert (await rooms.enter(NAME, TOKEN, b"hello")).entries == []

@@ -99,6 +99,21 @@ class TestNumbered:
             assert await store.join(room, TWO, b"", NOW) == []
             assert await store.read(room, ONE, 0, NOW) == [Entry(1, notice=JOINED)]
 
+    async def test_who_had_no_answer_joins_once_more(self, shelf: Shelf) -> None:
+        async with kept(store := shelf.open(LIMITS)):
+            room = await opened(store)
+            await store.post(room, ONE, b"early", NOW)
+            for _ in range(2):
+                assert await store.join(room, TWO, b"hello", NOW) == [Entry(1, b"early")]
+            assert await store.read(room, ONE, 0, NOW) == [Entry(1, notice=JOINED), Entry(2, b"hello")]
+            assert await kind(store.join(room, THREE, b"", NOW)) is Kind.CROWDED
+
+    async def test_who_opened_a_room_is_not_its_other_side(self, shelf: Shelf) -> None:
+        async with kept(store := shelf.open(LIMITS)):
+            room = await opened(store)
+            assert await kind(store.join(room, ONE, b"hello", NOW)) is Kind.UNAUTHORIZED
+            assert await store.join(room, TWO, b"hello", NOW) == []
+
     async def test_a_third_is_refused_and_both_are_told_once(self, shelf: Shelf) -> None:
         async with kept(store := shelf.open(LIMITS)):
             room = await opened(store)

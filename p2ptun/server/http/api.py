@@ -119,7 +119,7 @@ class Api:
         client = client_of(request)
         self._guard.admit_entry(client)
         try:
-            joined = await self._rooms.join(room, message)
+            joined = await self._rooms.join(room, message, own_token(request))
         except Refusal as refusal:
             if refusal.kind in MISSES:
                 self._guard.note_miss(client)
@@ -207,6 +207,11 @@ def client_of(request: Request) -> IPAddress:
 def answer(document: msgspec.Struct, status: int = 200) -> Response:
     """Answer with JSON."""
     return Response(msgspec.json.encode(document), status, media_type="application/json")
+
+
+def own_token(request: Request) -> str | None:
+    """Give the token that a client chose for himself, if he did. Raises Problem as `bearer` does."""
+    return bearer(request) if "authorization" in request.headers else None
 
 
 def _entries(entries: list[Entry]) -> list[EntryDocument]:

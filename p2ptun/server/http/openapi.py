@@ -99,9 +99,10 @@ def _open() -> Json:
 
 def _join() -> Json:
     success = {"201": _json("The side is in, its first message left.", "Joined")}
-    refusals = (*IN_A_ROOM, *WITH_A_BODY, Slug.ROOM_CROWDED, Slug.MAILBOX_FULL, Slug.FULL)
-    call = _call("join", "Join a numbered room as its second side.", success, refusals)
-    return {**call, "parameters": [_room(NUMBER)], "requestBody": _message(0)}
+    refusals = (*IN_A_ROOM, *WITH_A_BODY, *WITH_A_TOKEN, Slug.ROOM_CROWDED, Slug.MAILBOX_FULL, Slug.FULL)
+    summary = "Join a numbered room as its second side; once more with the same token of one's own, if no answer came."
+    call = _call("join", summary, success, refusals)
+    return {**call, "parameters": [_room(NUMBER)], "requestBody": _message(0), **_PERHAPS_SECURED}
 
 
 def _enter() -> Json:
@@ -149,6 +150,7 @@ def _plain(name: str, summary: str, media_type: str) -> Json:
 
 
 _SECURED: Final[Json] = {"security": [{"side": []}]}
+_PERHAPS_SECURED: Final[Json] = {"security": [{}, {"side": []}]}
 
 
 def _call(name: str, summary: str, success: Json, refusals: Iterable[Slug] = ()) -> Json:

@@ -121,8 +121,11 @@ class Store(Protocol):
     async def join(self, room: str, digest: bytes, message: bytes, now: float) -> list[Entry]:
         """Become side 1 of a numbered room, leave a message (if not empty), and return what side 0 has left.
 
+        Who is side 1 by now repeats himself, since he had no answer: nothing is left once more.
+
         Raises:
-            Refusal: Besides, CROWDED when there is a side 1. Both are noticed, once in the room's life.
+            Refusal: Besides, CROWDED when somebody else is side 1: both are noticed, once in the room's life.
+                UNAUTHORIZED for the token of side 0.
         """
         ...
 

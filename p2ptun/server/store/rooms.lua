@@ -311,7 +311,13 @@ end
 
 function operations.join(name, digest, message)
   check_live(name)
-  if get(name, '1digest') then
+  local known = find(name, digest)
+  if known == 0 then
+    refuse('unauthorized')
+  elseif known == 1 then
+    touch(name, 1)
+    return {'ok', entries(name, 1, 0)}
+  elseif get(name, '1digest') then
     crowd(name)
   end
   check_bytes(#message)
